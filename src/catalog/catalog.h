@@ -19,7 +19,8 @@
 
 struct catalog;
 
-/* What the catalog tells. Callbacks come on the loop, never from inside catalog_start. */
+/* What the catalog tells. Callbacks come on the loop, never from inside catalog_start; one that is NULL is
+ * not called. */
 struct catalog_listener {
     /* A source is there for the first time, or its generation, finalizers, deletion or request
      * annotations changed: never because of our own status writes. */

@@ -1,0 +1,424 @@
+/* See engine.h. */
+#include "cmd/engine.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+
+#include "base/buffer.h"
+#include "base/file.h"
+#include "storage/serve.h"
+
+#define BLOB_MEMORY ((size_t)64 << 20)
+#define HOST_HEAP_BYTES ((uint64_t)256 << 20)
+#define CALL_CPU_MS 2000
+#define CALL_WALL_MS 30000
+#define STOP_GRACE_MS 10000
+
+/* Ten thousand fetches wait in ten thousand sockets. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static struct error *make_blobs(struct engine *engine)
+{
+    _cleanup_(free) char *below = path_join(engine->settings->storage_path, "spool");
+    const char *directory = engine->settings->spool_path ? engine->settings->spool_path : below;
+
+    if (!directory)
+        return error_out_of_memory();
+    engine->blobs = blob_store_new(directory, BLOB_MEMORY);
+    return engine->blobs ? NULL : error_out_of_memory();
+}
+
+struct error *engine_init(struct engine *engine, const struct settings *settings)
+{
+    memset(engine, 0, sizeof(*engine));
+    engine->settings = settings;
+    int failed = uv_loop_init(&engine->loop);
+    if (failed)
+        return error_new(ERROR_INTERNAL, "LoopFailed", "cannot make an event loop: %s",
+                         uv_strerror(failed));
+    /* Secrets must not be readable in a core dump or by another process of the same user. */
+    prctl(PR_SET_DUMPABLE, 0);
+    signal(SIGPIPE, SIG_IGN);
+    raise_descriptor_limit();
+    engine->log =
+        log_new(STDERR_FILENO, settings->log_level, settings->log_encoding, &clock_system);
+    engine->metrics = metrics_new();
+    if (!engine->log || !engine->metrics)
+        return error_out_of_memory();
+    return make_blobs(engine);
+}
+
+static struct error *make_storage(struct engine *engine)
+{
+    const struct settings *settings = engine->settings;
+    const char *backend = settings->storage_backend;
+
+    if (strcmp(backend, "memory") == 0) {
+        log_info(engine->log, NULL,
+                 "artifacts are kept in memory and are gone when the program ends", NULL);
+        return storage_memory_new(&engine->loop, &engine->storage);
+    }
+    if (strcmp(backend, "file") == 0 || strcmp(backend, "pvc") == 0)
+        return storage_file_new(&engine->loop, engine->blobs, settings->storage_path,
+                                &engine->storage);
+    return error_new(ERROR_CONFIGURATION, "Usage",
+                     "--storage-backend: found '%s'; accepted: file, pvc (the same) or memory",
+                     backend);
+}
+
+static void answer_health(void *context, const char *path, struct http_answer *answer)
+{
+    (void)context;
+    if (strcmp(path, "/healthz") != 0)
+        return;
+    answer->status = 200;
+    buffer_append_string(&answer->text, "ok\n");
+}
+
+static void answer_ready(void *context, const char *path, struct http_answer *answer)
+{
+    struct engine *engine = context;
+    bool ready = atomic_load(&engine->ready);
+
+    if (strcmp(path, "/readyz") != 0)
+        return;
+    answer->status = ready ? 200 : 503;
+    buffer_append_string(&answer->text, ready ? "ok\n" : "starting\n");
+}
+
+static void answer_metrics(void *context, const char *path, struct http_answer *answer)
+{
+    struct engine *engine = context;
+
+    if (strcmp(path, "/metrics") != 0)
+        return;
+    answer->status = 200;
+    answer->content_type = "text/plain; version=0.0.4; charset=utf-8";
+    metrics_render(engine->metrics, &answer->text);
+}
+
+static struct error *start_server(struct engine *engine, enum engine_server which,
+                                  const char *what, const char *address,
+                                  const struct http_route *routes, size_t count)
+{
+    if (strcmp(address, "0") == 0)
+        return NULL;
+    struct error *error = http_server_start(address, routes, count, &engine->servers[which]);
+    if (error)
+        return error_wrap(error, "--%s-addr", what);
+    const char *bound = http_server_address(engine->servers[which]);
+    log_info(engine->log, NULL, "server listens", "server", what, "address", bound, NULL);
+    return egress_floor_add_listener(engine->floor, bound);
+}
+
+static struct error *start_servers(struct engine *engine)
+{
+    const struct settings *settings = engine->settings;
+    const struct http_route artifacts[] = {{"/artifacts/", storage_serve, engine->storage}};
+    const struct http_route metrics[] = {{"/metrics", answer_metrics, engine}};
+    const struct http_route health[] = {{"/healthz", answer_health, engine},
+                                        {"/readyz", answer_ready, engine}};
+    struct error *error =
+        start_server(engine, ENGINE_ARTIFACTS, "storage", settings->storage_addr, artifacts, 1);
+
+    if (!error)
+        error = start_server(engine, ENGINE_METRICS, "metrics", settings->metrics_addr, metrics, 1);
+    if (!error)
+        error = start_server(engine, ENGINE_HEALTH, "health", settings->health_addr, health, 2);
+    return error;
+}
+
+/* Where consumers find artifacts: as advertised, or where the server really listens or would listen. */
+static struct error *name_base_url(struct engine *engine)
+{
+    const struct settings *settings = engine->settings;
+    const char *address = settings->storage_adv_addr;
+
+    if (!address && engine->servers[ENGINE_ARTIFACTS])
+        address = http_server_address(engine->servers[ENGINE_ARTIFACTS]);
+    if (!address)
+        address = settings->storage_addr;
+    if (strcmp(address, "0") == 0)
+        address = "localhost";
+    engine->artifact_base_url =
+        format_string("http://%s%s", address[0] == ':' ? "127.0.0.1" : "", address);
+    return engine->artifact_base_url ? NULL : error_out_of_memory();
+}
+
+static struct error *make_http(struct engine *engine)
+{
+    const struct settings *settings = engine->settings;
+    struct http_client_options options = {
+        .loop = &engine->loop,
+        .blobs = engine->blobs,
+        .clock = &clock_system,
+        .log = engine->log,
+        .floor = engine->floor,
+        .user_agent = settings->http_user_agent,
+        .max_requests = settings->concurrent,
+        .max_requests_per_host = settings->http_max_conns_per_host,
+    };
+
+    return http_client_new(&options, &engine->http);
+}
+
+static struct error *make_lua(struct engine *engine)
+{
+    unsigned processors = uv_available_parallelism();
+    struct lua_runtime_options options = {
+        .loop = &engine->loop,
+        .log = engine->log,
+        .clock = &clock_system,
+        .blobs = engine->blobs,
+        .http = engine->http,
+        .catalog = engine->catalog,
+        .transform_concurrency = processors > 1 ? processors : 2,
+        .heap_bytes = HOST_HEAP_BYTES,
+        .call_cpu_ms = CALL_CPU_MS,
+        .call_wall_ms = CALL_WALL_MS,
+        .http_timeout_ms = engine->settings->http_timeout_ms,
+        .max_body = engine->settings->max_body_size,
+    };
+
+    engine->lua = lua_runtime_new(&options);
+    return engine->lua ? NULL : error_out_of_memory();
+}
+
+static uint64_t draw(void *context)
+{
+    uint64_t value = 0;
+
+    (void)context;
+    if (getrandom(&value, sizeof(value), 0) != (ssize_t)sizeof(value))
+        value = uv_hrtime();
+    return value;
+}
+
+static void all_done(void *context)
+{
+    struct engine *engine = context;
+
+    uv_stop(&engine->loop);
+}
+
+static void reconciled(void *context, const struct source *source,
+                       const struct source_status *status)
+{
+    struct engine *engine = context;
+
+    if (engine->reconciled)
+        engine->reconciled(engine->context, source, status);
+}
+
+static struct error *make_reconciler(struct engine *engine)
+{
+    const struct settings *settings = engine->settings;
+    struct reconciler_options options = {
+        .loop = &engine->loop,
+        .log = engine->log,
+        .clock = &clock_system,
+        .metrics = engine->metrics,
+        .blobs = engine->blobs,
+        .catalog = engine->catalog,
+        .storage = engine->storage,
+        .lua = engine->lua,
+        .artifact_base_url = engine->artifact_base_url,
+        .backoff = {settings->retry_base_delay_ms, settings->retry_max_delay_ms,
+                    settings->retry_max_attempts, draw, NULL},
+        .concurrency = settings->concurrent,
+        .once = settings->once,
+        .reconciled = reconciled,
+        .idle = all_done,
+        .context = engine,
+    };
+
+    engine->reconciler = reconciler_new(&options);
+    return engine->reconciler ? NULL : error_out_of_memory();
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct engine *engine = handle->data;
+    struct error *error = NULL;
+
+    if (engine->stopping)
+        return;
+    engine->stopping = true;
+    atomic_store(&engine->ready, false);
+    log_info(engine->log, NULL, "stopping", "signal", strsignal(number), NULL);
+    error = reconciler_stop(engine->reconciler, STOP_GRACE_MS, all_done, engine);
+    if (error)
+        all_done(engine);
+    error_free(error);
+}
+
+static void watch_signals(struct engine *engine)
+{
+    static const int numbers[] = {SIGTERM, SIGINT};
+
+    for (size_t i = 0; i < 2; i++) {
+        uv_signal_init(&engine->loop, &engine->signals[i]);
+        engine->signals[i].data = engine;
+        uv_signal_start(&engine->signals[i], on_signal, numbers[i]);
+        uv_unref((uv_handle_t *)&engine->signals[i]);
+    }
+}
+
+static struct error *add_catalog_modules(struct engine *engine, struct lua_module_set *set)
+{
+    size_t count;
+    const struct catalog_module *modules = catalog_modules(engine->catalog, &count);
+
+    for (size_t i = 0; i < count; i++) {
+        enum lua_module_kind kind;
+
+        if (!lua_module_kind_parse(modules[i].kind, &kind))
+            continue;
+        struct error *error = lua_modules_add(set, kind, modules[i].name, modules[i].origin,
+                                              modules[i].text, modules[i].length);
+        if (error)
+            return error;
+    }
+    return NULL;
+}
+
+static struct error *collect_modules(struct engine *engine, bool shipped_only,
+                                     struct lua_module_set **set)
+{
+    const struct settings *settings = engine->settings;
+    struct error *error = lua_modules_shipped(set);
+
+    for (size_t i = 0; !error && !shipped_only && i < settings->lua_path_count; i++)
+        error = lua_modules_add_directory(*set, settings->lua_paths[i]);
+    if (!error && !shipped_only)
+        error = add_catalog_modules(engine, *set);
+    if (error)
+        lua_modules_free(TAKE(*set));
+    return error;
+}
+
+static void give_up(struct engine *engine, struct error *error)
+{
+    log_error(engine->log, NULL, error, "cannot start", NULL);
+    error_free(error);
+    engine->modules_refused = true;
+    uv_stop(&engine->loop);
+}
+
+static void modules_loaded(void *context, struct error *error);
+
+static struct error *load_modules(struct engine *engine)
+{
+    _cleanup_(lua_modules) struct lua_module_set *set = NULL;
+    struct error *error = collect_modules(engine, engine->modules_refused, &set);
+
+    if (error)
+        return error;
+    return lua_runtime_load(engine->lua, TAKE(set), modules_loaded, engine, &engine->loading);
+}
+
+/* Modules of the user's that do not load change nothing: what ships goes on, and the sources that need no
+ * more than that are served. */
+static void modules_loaded(void *context, struct error *error)
+{
+    struct engine *engine = context;
+
+    engine->loading = NULL;
+    if (error && !engine->modules_refused) {
+        log_error(engine->log, NULL, error, "Lua modules do not load; only the shipped ones are used",
+                  NULL);
+        error_free(error);
+        engine->modules_refused = true;
+        error = load_modules(engine);
+        if (!error)
+            return;
+    } else if (!error) {
+        error = reconciler_start(engine->reconciler);
+    }
+    if (error)
+        give_up(engine, error);
+    else
+        atomic_store(&engine->ready, true);
+}
+
+struct error *engine_start(struct engine *engine, struct catalog *catalog)
+{
+    struct error *error;
+
+    engine->catalog = catalog;
+    engine->floor = egress_floor_new();
+    if (!engine->floor)
+        return error_out_of_memory();
+    error = make_storage(engine);
+    if (!error && !engine->settings->once)
+        error = start_servers(engine);
+    if (!error)
+        error = name_base_url(engine);
+    if (!error)
+        error = make_http(engine);
+    if (!error)
+        error = make_lua(engine);
+    if (!error)
+        error = make_reconciler(engine);
+    if (error)
+        return error;
+    watch_signals(engine);
+    error = load_modules(engine);
+    if (!error || error->kind != ERROR_CONFIGURATION)
+        return error;
+    modules_loaded(engine, error); /* a file that is missing or unreadable: as one that does not load */
+    return NULL;
+}
+
+void engine_run(struct engine *engine)
+{
+    uv_run(&engine->loop, UV_RUN_DEFAULT);
+}
+
+static void close_handle(uv_handle_t *handle, void *context)
+{
+    (void)context;
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+void engine_free(struct engine *engine)
+{
+    if (!engine->settings)
+        return;
+    operation_cancel(&engine->loading);
+    for (size_t i = 0; i < ENGINE_SERVERS; i++)
+        http_server_free(engine->servers[i]);
+    reconciler_free(engine->reconciler);
+    lua_runtime_free(engine->lua);
+    if (engine->http)
+        http_client_free(engine->http);
+    catalog_free(engine->catalog);
+    if (engine->storage)
+        storage_free(engine->storage);
+    /* What parts have closed is closed on the loop; our own handles are the only ones that are left. */
+    for (size_t i = 0; i < 2; i++) {
+        if (engine->signals[i].data)
+            close_handle((uv_handle_t *)&engine->signals[i], NULL);
+    }
+    uv_run(&engine->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&engine->loop);
+    egress_floor_free(engine->floor);
+    if (engine->blobs)
+        blob_store_free(engine->blobs);
+    metrics_free(engine->metrics);
+    log_free(engine->log);
+    free(engine->artifact_base_url);
+}

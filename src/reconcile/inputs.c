@@ -1,0 +1,143 @@
+/*
+ * The inputs digest: everything but upstream that shapes an artifact.
+ *
+ * Upstream's token is trusted only while this digest is what it was when the artifact was made: the spec's
+ * generation, the texts of the modules used, and uid and resource version of the Secrets and ConfigMaps
+ * that the generator's section names. Never a hash of a secret's value, which could be guessed from it.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "reconcile/phase.h"
+
+/* Moves when the same inputs would make other bytes: the tar's form, the order of phases. */
+#define INPUTS_FORMAT "sluice inputs 1"
+
+static void update(struct sha256 *digest, const char *text)
+{
+    sha256_update(digest, text, strlen(text) + 1); /* with the NUL, so that fields cannot run together */
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text);
+    size_t end_length = strlen(end);
+
+    return length >= end_length && strcmp(text + length - end_length, end) == 0;
+}
+
+/* The kind of object that a field of this name refers to, by the convention of Kubernetes APIs. */
+static const char *referred_kind(const char *key)
+{
+    if (ends_with(key, "SecretRef") || strcmp(key, "secretRef") == 0)
+        return "Secret";
+    if (ends_with(key, "ConfigMapRef") || strcmp(key, "configMapRef") == 0)
+        return "ConfigMap";
+    return NULL;
+}
+
+/* Collects [kind, name] of every reference in `value`, in the order of sorted keys. */
+static int collect_references(const json_t *value, json_t *objects)
+{
+    const char *key;
+    json_t *member;
+    size_t index;
+
+    json_array_foreach(value, index, member)
+    {
+        if (collect_references(member, objects))
+            return -1;
+    }
+    json_object_foreach((json_t *)value, key, member)
+    {
+        const char *kind = referred_kind(key);
+        const char *name = json_get_string(member, "name");
+
+        if (kind && name && json_array_append_new(objects, json_pack("[s, s]", kind, name)))
+            return -1;
+        if (collect_references(member, objects))
+            return -1;
+    }
+    return 0;
+}
+
+static struct error *add_modules(struct reconcile *reconcile)
+{
+    const struct source_spec *spec = reconcile->source->spec;
+    char hex[SHA256_HEX_SIZE];
+    struct error *error =
+        lua_runtime_generator_digest(reconcile->options->lua, spec->generator_type, hex);
+
+    if (error)
+        return error;
+    update(reconcile->inputs, hex);
+    for (size_t i = 0; i < spec->post_request.count; i++) {
+        const struct hook_spec *hook = &spec->post_request.hooks[i];
+
+        if (hook->kind != HOOK_MODULE)
+            continue;
+        const struct lua_module *module =
+            lua_runtime_module(reconcile->options->lua, LUA_TRANSFORM, hook->module);
+        if (!module)
+            return error_new(ERROR_CONFIGURATION, "InvalidSpec",
+                             "%s.module: found '%s', but there is no transform module of that "
+                             "name; add one to a ConfigMap with the label "
+                             "source.flux.oddkin.co/lua: transform or to a --lua-path directory",
+                             hook->path, hook->module);
+        update(reconcile->inputs, module->digest);
+    }
+    return NULL;
+}
+
+static struct error *begin(struct reconcile *reconcile)
+{
+    char generation[24];
+
+    reconcile->inputs = sha256_new();
+    reconcile->objects = json_array();
+    if (!reconcile->inputs || !reconcile->objects ||
+        collect_references(reconcile->source->spec->generator_config, reconcile->objects))
+        return error_out_of_memory();
+    snprintf(generation, sizeof(generation), "%lld", (long long)reconcile->source->generation);
+    update(reconcile->inputs, INPUTS_FORMAT);
+    update(reconcile->inputs, reconcile->source->uid);
+    update(reconcile->inputs, generation);
+    return add_modules(reconcile);
+}
+
+static const char *object_field(const struct reconcile *reconcile, size_t field)
+{
+    return json_string_value(
+        json_array_get(json_array_get(reconcile->objects, reconcile->cursor), field));
+}
+
+static void object_read(void *context, struct error *error, const struct catalog_object *object)
+{
+    struct reconcile *reconcile = context;
+
+    if (!error) {
+        update(reconcile->inputs, object_field(reconcile, 0));
+        update(reconcile->inputs, object_field(reconcile, 1));
+        update(reconcile->inputs, object ? object->uid : "missing");
+        update(reconcile->inputs, object ? object->resource_version : "missing");
+        reconcile->cursor++;
+    }
+    reconcile_resume(reconcile, error);
+}
+
+struct step phase_inputs(struct reconcile *reconcile)
+{
+    struct error *error = TAKE(reconcile->error);
+
+    if (!reconcile->returned)
+        error = begin(reconcile);
+    if (error)
+        return step_failed(error);
+    if (reconcile->cursor < json_array_size(reconcile->objects))
+        return step_started(catalog_get_object(
+            reconcile->options->catalog, object_field(reconcile, 0), reconcile->namespace_name,
+            object_field(reconcile, 1), object_read, reconcile, &reconcile->operation));
+    sha256_final(reconcile->inputs, reconcile->inputs_hex);
+    return step_next();
+}

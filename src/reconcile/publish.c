@@ -1,0 +1,67 @@
+/*
+ * Tells consumers: the ExternalArtifact says what was stored. Only then does the status that will be
+ * written speak of it, with the token that belongs to it.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "reconcile/phase.h"
+
+/* The same revision, perhaps with other metadata: consumers are not woken, but may read it. */
+static struct error *renew_record(struct reconcile *reconcile)
+{
+    const struct artifact_record *published = reconcile->status->artifact;
+    json_t *metadata = json_object_size(reconcile->metadata) > 0 ? reconcile->metadata : NULL;
+
+    if (json_equal(metadata, published->metadata) || (!metadata && !published->metadata))
+        return NULL;
+    reconcile->record = artifact_record_copy(published);
+    if (!reconcile->record)
+        return error_out_of_memory();
+    json_decref(reconcile->record->metadata);
+    reconcile->record->metadata = json_incref(metadata);
+    return NULL;
+}
+
+static struct error *adopt_token(struct reconcile *reconcile)
+{
+    struct source_status *status = reconcile->status;
+
+    free(status->last_handled_etag);
+    status->last_handled_etag = TAKE(reconcile->token);
+    free(status->inputs_digest);
+    status->inputs_digest = strdup(reconcile->inputs_hex);
+    return status->inputs_digest ? NULL : error_out_of_memory();
+}
+
+static void adopt_record(struct reconcile *reconcile)
+{
+    struct artifact_record *previous = reconcile->status->artifact;
+
+    if (previous && previous->path && strcmp(previous->path, reconcile->record->path) != 0)
+        reconcile->previous_path = TAKE(previous->path);
+    artifact_record_free(previous);
+    reconcile->status->artifact = TAKE(reconcile->record);
+}
+
+struct step phase_publish(struct reconcile *reconcile)
+{
+    struct error *error = TAKE(reconcile->error);
+
+    if (reconcile->not_modified)
+        return step_report();
+    if (!reconcile->returned) {
+        if (reconcile->unchanged)
+            error = renew_record(reconcile);
+        if (!error && reconcile->record)
+            return step_started(catalog_publish(reconcile->options->catalog, reconcile->source,
+                                                reconcile->record, reconcile_completed, reconcile,
+                                                &reconcile->operation));
+    }
+    if (error)
+        return step_failed(error);
+    if (reconcile->record)
+        adopt_record(reconcile);
+    error = adopt_token(reconcile);
+    return error ? step_failed(error) : step_report();
+}

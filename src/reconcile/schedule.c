@@ -1,0 +1,62 @@
+/* See schedule.h. Jitter is a hash of uid and slot, not a random number, so that every process agrees. */
+#include "reconcile/schedule.h"
+
+#define JITTER_PERCENT 5
+
+/* FNV-1a, 64 bits: http://www.isthe.com/chongo/tech/comp/fnv/ */
+static uint64_t hash(const char *text, uint64_t number)
+{
+    uint64_t value = 0xcbf29ce484222325U;
+
+    for (; *text; text++)
+        value = (value ^ (unsigned char)*text) * 0x100000001b3U;
+    for (int i = 0; i < 8; i++, number >>= 8)
+        value = (value ^ (number & 0xff)) * 0x100000001b3U;
+    return value;
+}
+
+static int64_t slot_time(const struct source *source, int64_t base_ms, int64_t k)
+{
+    int64_t interval = source->spec->interval_ms;
+    int64_t spread = interval * JITTER_PERCENT / 100;
+
+    return base_ms + k * interval + (int64_t)(hash(source->uid, (uint64_t)k) % (uint64_t)spread);
+}
+
+int64_t schedule_next(const struct source *source, const struct source_status *status,
+                      int64_t now_ms)
+{
+    if (status->retry_not_before_ms > 0)
+        return status->retry_not_before_ms;
+    if (!status->artifact || !source->spec)
+        return now_ms;
+
+    int64_t base = status->artifact->last_update_ms;
+    int64_t k = now_ms > base ? (now_ms - base) / source->spec->interval_ms : 1;
+    int64_t due = slot_time(source, base, k);
+
+    return k > 0 && due > now_ms ? due : slot_time(source, base, k + 1);
+}
+
+int64_t schedule_retry(const struct backoff *backoff, const struct error *error,
+                       const struct source_spec *spec, unsigned attempts, int64_t now_ms)
+{
+    int64_t interval = spec ? spec->interval_ms : SPEC_INTERVAL_MIN_MS;
+
+    if (error->retry_after_ms > 0)
+        return now_ms + (error->retry_after_ms < SCHEDULE_RETRY_AFTER_MAX_MS
+                             ? error->retry_after_ms
+                             : SCHEDULE_RETRY_AFTER_MAX_MS);
+    if ((error->kind != ERROR_TRANSIENT && error->kind != ERROR_STORAGE &&
+         error->kind != ERROR_INTERNAL) ||
+        attempts >= backoff->max_attempts)
+        return now_ms + interval;
+
+    int64_t ceiling = backoff->base_ms;
+    for (unsigned i = 1; i < attempts && ceiling < backoff->max_ms; i++)
+        ceiling *= 2;
+    if (ceiling > backoff->max_ms)
+        ceiling = backoff->max_ms;
+    uint64_t draw = backoff->random(backoff->random_context);
+    return now_ms + (int64_t)(draw % (uint64_t)ceiling) + 1;
+}
