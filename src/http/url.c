@@ -5,6 +5,7 @@
  */
 #include "http/url.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,6 +46,23 @@ static struct error *parse_failed(const char *text, CURLUcode code)
     }
 }
 
+static void lower(char *text)
+{
+    for (; *text; text++) {
+        if (*text >= 'A' && *text <= 'Z')
+            *text = (char)(*text - 'A' + 'a');
+    }
+}
+
+static bool is_ascii(const char *text)
+{
+    for (; *text; text++) {
+        if ((unsigned char)*text > 0x7f)
+            return false;
+    }
+    return true;
+}
+
 static CURLUcode set_normalised(CURLU *parser, const char *text, const struct url *base)
 {
     const unsigned flags = CURLU_DISALLOW_USER | CURLU_NON_SUPPORT_SCHEME;
@@ -61,9 +79,11 @@ static CURLUcode set_normalised(CURLU *parser, const char *text, const struct ur
         return code;
 
     _cleanup_(curl_text) char *host = NULL;
-    code = curl_url_get(parser, CURLUPART_HOST, &host, CURLU_PUNYCODE);
-    if (code == CURLUE_OK)
-        code = curl_url_set(parser, CURLUPART_HOST, host, 0);
+    code = curl_url_get(parser, CURLUPART_HOST, &host, 0);
+    if (code != CURLUE_OK)
+        return code;
+    lower(host);
+    code = curl_url_set(parser, CURLUPART_HOST, host, 0);
     if (code != CURLUE_OK)
         return code;
 
@@ -76,22 +96,12 @@ static CURLUcode set_normalised(CURLU *parser, const char *text, const struct ur
     return code;
 }
 
-/* curl's "[fe80::1]" and "Example.COM" as "fe80::1" and "example.com". */
+/* curl's "[fe80::1%25eth0]" as "fe80::1". */
 static char *host_of(const char *from_curl)
 {
-    size_t length = strlen(from_curl);
-    char *host;
-
-    if (from_curl[0] == '[') {
-        from_curl++;
-        length = strcspn(from_curl, "%]");
-    }
-    host = strndup(from_curl, length);
-    for (char *at = host; at && *at; at++) {
-        if (*at >= 'A' && *at <= 'Z')
-            *at = (char)(*at - 'A' + 'a');
-    }
-    return host;
+    if (from_curl[0] != '[')
+        return strdup(from_curl);
+    return strndup(from_curl + 1, strcspn(from_curl + 1, "%]"));
 }
 
 static struct error *take_apart(CURLU *parser, const char *text, struct url *url)
@@ -112,6 +122,9 @@ static struct error *take_apart(CURLU *parser, const char *text, struct url *url
         code = curl_url_get(parser, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT);
     if (code != CURLUE_OK)
         return parse_failed(text, code);
+    /* curl would convert it by the process' locale, one way here and another there. */
+    if (!is_ascii(host))
+        return refuse(text, "a host name outside of ASCII must be written as xn--... (punycode)");
 
     url->port = (unsigned)strtoul(port, NULL, 10);
     if (url->port == 0)

@@ -7,7 +7,7 @@
 #define URL_LENGTH_MAX 16384
 
 struct url {
-    char *text;   /* normalised: no fragment, no default port, international names in punycode */
+    char *text;   /* normalised: no fragment, no default port, the host as below */
     char *scheme; /* "http" or "https" */
     char *host;   /* lower case, without brackets or zone; IPv4 in any notation as a.b.c.d */
     char *origin; /* "https://host:443", IPv6 in brackets */
