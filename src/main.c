@@ -40,8 +40,9 @@ static int cmd_version(int argc, char **argv)
 
 static void print_commands(FILE *stream)
 {
-    fprintf(stream, "Usage: sluice COMMAND [FLAG...] [ARGUMENT...]\n\n"
-                    "Brings data from outside into Flux GitOps as ExternalArtifacts.\n\nCommands:\n");
+    fprintf(stream,
+            "Usage: sluice COMMAND [FLAG...] [ARGUMENT...]\n\n"
+            "Brings data from outside into Flux GitOps as ExternalArtifacts.\n\nCommands:\n");
     for (size_t i = 0; i < command_count; i++) {
         if (commands[i].help)
             fprintf(stream, "  %-10s  %s\n", commands[i].name, commands[i].help);

@@ -10,8 +10,8 @@
 /* Appends the encoding, with padding and without line breaks. */
 void base64_encode(struct buffer *text, const void *bytes, size_t length);
 
-/* Appends the decoded bytes. White space between characters is skipped, as Kubernetes does; anything else
- * that is not valid, padding included, gives false (and the buffer holds a part). */
+/* Appends the decoded bytes. White space between characters is skipped, as Kubernetes does;
+ * anything else that is not valid, padding included, gives false (and the buffer holds a part). */
 bool base64_decode(struct buffer *bytes, const char *text, size_t length);
 
 #endif

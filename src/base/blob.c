@@ -1,7 +1,7 @@
 /*
- * A writer grows a buffer until the blob is too large for memory, or the store's memory is used up, and
- * then moves to an unlinked file: from there on the kernel's page cache decides what stays in memory. The
- * store only counts; a blob is freed by whoever drops the last reference.
+ * A writer grows a buffer until the blob is too large for memory, or the store's memory is used up,
+ * and then moves to an unlinked file: from there on the kernel's page cache decides what stays in
+ * memory. The store only counts; a blob is freed by whoever drops the last reference.
  */
 #include "base/blob.h"
 
@@ -91,8 +91,8 @@ static void memory_give_back(struct blob_store *store, size_t size)
 
 static struct error *spool_failed(const struct blob_store *store, int number, const char *what)
 {
-    return error_from_errno(ERROR_TRANSIENT, "SpoolFailed", number,
-                            "spool directory %s: cannot %s", store->spool_directory, what);
+    return error_from_errno(ERROR_TRANSIENT, "SpoolFailed", number, "spool directory %s: cannot %s",
+                            store->spool_directory, what);
 }
 
 /* An unlinked file in the spool directory. */
@@ -234,8 +234,8 @@ static struct blob *blob_new(struct blob_store *store, uint64_t length)
     return blob;
 }
 
-/* Gives back what the writer's buffer has too much; a smaller realloc that fails leaves the old one, which
- * would then be counted wrongly, so the count is moved only when it succeeds. */
+/* Gives back what the writer's buffer has too much; a smaller realloc that fails leaves the old
+ * one, which would then be counted wrongly, so the count is moved only when it succeeds. */
 static bool writer_shrink(struct blob_writer *writer)
 {
     size_t length = writer->length ? (size_t)writer->length : 1;

@@ -3,8 +3,9 @@
  *
  * A blob under BLOB_MEMORY_MAX lives in memory; a larger one, and every one once the store's memory
  * limit is reached, in an unlinked file of the spool directory, so that neither a huge body nor ten
- * thousand small ones can exhaust memory. Written once through a writer, then sealed. References are
- * counted atomically because server threads and the thread pool read blobs too; reading is thread-safe.
+ * thousand small ones can exhaust memory. Written once through a writer, then sealed. References
+ * are counted atomically because server threads and the thread pool read blobs too; reading is
+ * thread-safe.
  */
 #ifndef SLUICE_BASE_BLOB_H
 #define SLUICE_BASE_BLOB_H
@@ -20,8 +21,8 @@ struct blob;
 struct blob_store;
 struct blob_writer;
 
-/* A store whose spooled files go to `spool_directory` (created when first needed) and whose blobs hold
- * at most `memory_limit` bytes of memory together. Thread-safe. NULL without memory. */
+/* A store whose spooled files go to `spool_directory` (created when first needed) and whose blobs
+ * hold at most `memory_limit` bytes of memory together. Thread-safe. NULL without memory. */
 struct blob_store *blob_store_new(const char *spool_directory, size_t memory_limit);
 
 /* Every blob and writer of the store must be gone. */
@@ -33,8 +34,8 @@ size_t blob_store_memory(struct blob_store *store);
 /* Begins a blob of at most `limit` bytes. NULL without memory. One thread at a time writes. */
 struct blob_writer *blob_writer_new(struct blob_store *store, uint64_t limit);
 
-/* Appends. Past the limit: ERROR_UPSTREAM, reason OutputLimit, naming the limit, and nothing is written.
- * A full or failing spool disk is ERROR_TRANSIENT, reason SpoolFailed. */
+/* Appends. Past the limit: ERROR_UPSTREAM, reason OutputLimit, naming the limit, and nothing is
+ * written. A full or failing spool disk is ERROR_TRANSIENT, reason SpoolFailed. */
 struct error *blob_writer_write(struct blob_writer *writer, const void *bytes, size_t length)
     __attribute__((warn_unused_result));
 
@@ -51,8 +52,8 @@ void blob_writer_free(struct blob_writer *writer);
 struct error *blob_from_bytes(struct blob_store *store, const void *bytes, size_t length,
                               struct blob **blob) __attribute__((warn_unused_result));
 
-/* A sealed blob over a file that the caller hands over: `descriptor` is owned by the blob from here on,
- * also on error. `length` bytes from offset 0. Whoever else can write the file must be gone. */
+/* A sealed blob over a file that the caller hands over: `descriptor` is owned by the blob from here
+ * on, also on error. `length` bytes from offset 0. Whoever else can write the file must be gone. */
 struct error *blob_from_descriptor(struct blob_store *store, int descriptor, uint64_t length,
                                    struct blob **blob) __attribute__((warn_unused_result));
 
@@ -68,13 +69,16 @@ struct error *blob_read(const struct blob *blob, uint64_t offset, void *bytes, s
 /* The bytes if the blob is in memory, else NULL. Valid as long as a reference is held. */
 const void *blob_memory(const struct blob *blob);
 
-/* All bytes in fresh memory, NUL-terminated (free). More than `limit`: ERROR_UPSTREAM, OutputLimit. */
+/* All bytes in fresh memory, NUL-terminated (free). More than `limit`: ERROR_UPSTREAM, OutputLimit.
+ */
 struct error *blob_read_all(const struct blob *blob, size_t limit, char **bytes, size_t *length)
     __attribute__((warn_unused_result));
 
-/* A new descriptor that can only read the bytes, at offset 0, with an offset of its own: a memfd for a
- * blob in memory, the spool file opened again through /proc/self/fd else. The caller closes it. */
-struct error *blob_open(const struct blob *blob, int *descriptor) __attribute__((warn_unused_result));
+/* A new descriptor that can only read the bytes, at offset 0, with an offset of its own: a memfd
+ * for a blob in memory, the spool file opened again through /proc/self/fd else. The caller closes
+ * it. */
+struct error *blob_open(const struct blob *blob, int *descriptor)
+    __attribute__((warn_unused_result));
 
 /* sha256 of the bytes as 64 hex digits; computed once, then remembered. */
 struct error *blob_sha256(struct blob *blob, const char **hex) __attribute__((warn_unused_result));

@@ -1,6 +1,6 @@
 /*
- * A growable run of bytes with a sticky failure: appends after a failed allocation (or past a limit)
- * do nothing, so a writer checks once, at the end, with buffer_error or buffer_steal.
+ * A growable run of bytes with a sticky failure: appends after a failed allocation (or past a
+ * limit) do nothing, so a writer checks once, at the end, with buffer_error or buffer_steal.
  */
 #ifndef SLUICE_BASE_BUFFER_H
 #define SLUICE_BASE_BUFFER_H
@@ -18,7 +18,10 @@ struct buffer {
     bool failed;     /* an allocation failed; everything since is missing */
 };
 
-#define BUFFER_INIT {NULL, 0, 0, false}
+#define BUFFER_INIT       \
+    {                     \
+        NULL, 0, 0, false \
+    }
 
 void buffer_append(struct buffer *buffer, const void *bytes, size_t length);
 void buffer_append_string(struct buffer *buffer, const char *string);
@@ -41,8 +44,8 @@ const char *buffer_string(const struct buffer *buffer);
 /* Out of memory if anything failed, else NULL. */
 struct error *buffer_error(const struct buffer *buffer) __attribute__((warn_unused_result));
 
-/* The bytes, NUL-terminated and owned by the caller (free); NULL if anything failed. Leaves the buffer
- * empty and usable. */
+/* The bytes, NUL-terminated and owned by the caller (free); NULL if anything failed. Leaves the
+ * buffer empty and usable. */
 char *buffer_steal(struct buffer *buffer) __attribute__((warn_unused_result));
 
 /* Frees the bytes; the struct itself belongs to the caller and is empty again. */

@@ -1,4 +1,5 @@
-/* See clock.h. Civil dates by Howard Hinnant's algorithms, so that no time zone database is asked. */
+/* See clock.h. Civil dates by Howard Hinnant's algorithms, so that no time zone database is asked.
+ */
 #include "base/clock.h"
 
 #include <ctype.h>
@@ -124,9 +125,10 @@ bool time_parse(const char *text, int64_t *wall_ms)
 
     if (!read_number(&text, 4, &year) || !read_byte(&text, "-") || !read_number(&text, 2, &month) ||
         !read_byte(&text, "-") || !read_number(&text, 2, &day) || !read_byte(&text, "Tt") ||
-        !read_number(&text, 2, &hour) || !read_byte(&text, ":") || !read_number(&text, 2, &minute) ||
-        !read_byte(&text, ":") || !read_number(&text, 2, &second) ||
-        !read_fraction(&text, &fraction) || !read_offset(&text, &offset) || *text)
+        !read_number(&text, 2, &hour) || !read_byte(&text, ":") ||
+        !read_number(&text, 2, &minute) || !read_byte(&text, ":") ||
+        !read_number(&text, 2, &second) || !read_fraction(&text, &fraction) ||
+        !read_offset(&text, &offset) || *text)
         return false;
     if (month < 1 || month > 12 || day < 1 || day > days_in_month(year, month) || hour > 23 ||
         minute > 59 || second > 60)
@@ -208,7 +210,8 @@ void duration_format(int64_t milliseconds, char text[TIME_TEXT_SIZE])
         snprintf(text, TIME_TEXT_SIZE, "%s%" PRIu64 "h%" PRIu64 "m%" PRIu64 "%ss", sign, hours,
                  minutes, seconds, part);
     else if (minutes)
-        snprintf(text, TIME_TEXT_SIZE, "%s%" PRIu64 "m%" PRIu64 "%ss", sign, minutes, seconds, part);
+        snprintf(text, TIME_TEXT_SIZE, "%s%" PRIu64 "m%" PRIu64 "%ss", sign, minutes, seconds,
+                 part);
     else
         snprintf(text, TIME_TEXT_SIZE, "%s%" PRIu64 "%ss", sign, seconds, part);
 }

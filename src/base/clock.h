@@ -1,6 +1,6 @@
 /*
- * Time: an interface, so that tests decide it, and the two notations that users see: RFC 3339 in whole
- * seconds (Kubernetes' metav1.Time) and Go durations ("1h30m", "500ms").
+ * Time: an interface, so that tests decide it, and the two notations that users see: RFC 3339 in
+ * whole seconds (Kubernetes' metav1.Time) and Go durations ("1h30m", "500ms").
  */
 #ifndef SLUICE_BASE_CLOCK_H
 #define SLUICE_BASE_CLOCK_H

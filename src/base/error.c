@@ -64,7 +64,8 @@ struct error *error_from_errno(enum error_kind kind, const char *reason, int num
     if (vasprintf(&context, format, arguments) < 0)
         context = NULL;
     va_end(arguments);
-    if (context && asprintf(&message, "%s: %s", context, strerror_r(number, text, sizeof(text))) < 0)
+    if (context &&
+        asprintf(&message, "%s: %s", context, strerror_r(number, text, sizeof(text))) < 0)
         message = NULL;
     free(context);
     return make(kind, reason, message);

@@ -2,11 +2,13 @@
  * Typed errors.
  *
  * An error is made where the fault is found, with the kind that decides what happens next (retry,
- * stall, wait for the interval), a reason that becomes the condition's reason, and a message for the
- * person who must act: what failed, on what, what was expected, what to do. Callers add context with
- * error_wrap on the way up; it is logged once, at the top. Nobody ever guesses a kind from a message.
+ * stall, wait for the interval), a reason that becomes the condition's reason, and a message for
+ * the person who must act: what failed, on what, what was expected, what to do. Callers add context
+ * with error_wrap on the way up; it is logged once, at the top. Nobody ever guesses a kind from a
+ * message.
  *
- * Convention: a function that can fail returns `struct error *`, NULL on success; the caller owns it.
+ * Convention: a function that can fail returns `struct error *`, NULL on success; the caller owns
+ * it.
  */
 #ifndef SLUICE_BASE_ERROR_H
 #define SLUICE_BASE_ERROR_H

@@ -8,8 +8,9 @@
 #include "base/buffer.h"
 #include "base/error.h"
 
-/* Appends the file's bytes to `buffer`. A missing file is ERROR_CONFIGURATION, reason FileNotFound; more
- * than `limit` bytes ERROR_CONFIGURATION, FileTooLarge; anything else ERROR_TRANSIENT, FileReadFailed. */
+/* Appends the file's bytes to `buffer`. A missing file is ERROR_CONFIGURATION, reason FileNotFound;
+ * more than `limit` bytes ERROR_CONFIGURATION, FileTooLarge; anything else ERROR_TRANSIENT,
+ * FileReadFailed. */
 struct error *file_read(const char *path, size_t limit, struct buffer *buffer)
     __attribute__((warn_unused_result));
 

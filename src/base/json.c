@@ -33,8 +33,8 @@ struct error *json_parse(const char *text, size_t length, json_t **value)
 {
     json_error_t fault;
 
-    *value = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL,
-                        &fault);
+    *value =
+        json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &fault);
     if (*value)
         return NULL;
     if (json_error_code(&fault) == json_error_out_of_memory)

@@ -23,15 +23,16 @@ bool json_get_boolean(const json_t *object, const char *key, bool fallback);
 /* Sets a string member; does nothing where `value` is NULL. 0, or -1 without memory. */
 int json_set_string(json_t *object, const char *key, const char *value);
 
-/* Parses text. On failure *value is NULL and the error (ERROR_CONFIGURATION, reason InvalidJSON) names
- * line and column. Duplicate keys are refused. */
+/* Parses text. On failure *value is NULL and the error (ERROR_CONFIGURATION, reason InvalidJSON)
+ * names line and column. Duplicate keys are refused. */
 struct error *json_parse(const char *text, size_t length, json_t **value)
     __attribute__((warn_unused_result));
 
 /* Appends the value as compact JSON with sorted keys: the same bytes for the same value. */
 void json_write(struct buffer *buffer, const json_t *value);
 
-/* "a string", "an object", ... and the value itself if it is short: for messages that say what was found. */
+/* "a string", "an object", ... and the value itself if it is short: for messages that say what was
+ * found. */
 void json_describe(struct buffer *buffer, const json_t *value);
 
 #endif

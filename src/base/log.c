@@ -1,6 +1,7 @@
 /*
- * A line is put together in a buffer and goes out in one write, so that lines of several threads never mix
- * and no lock is needed. Bytes that are no UTF-8, and control bytes, never reach a terminal or a parser.
+ * A line is put together in a buffer and goes out in one write, so that lines of several threads
+ * never mix and no lock is needed. Bytes that are no UTF-8, and control bytes, never reach a
+ * terminal or a parser.
  */
 #include "base/log.h"
 
@@ -48,7 +49,8 @@ bool log_enabled(const struct log *log, enum log_level level)
     return log && level >= log->level;
 }
 
-/* One character, escaped as JSON would where a line could not bear it plainly. `quoted`: within quotes. */
+/* One character, escaped as JSON would where a line could not bear it plainly. `quoted`: within
+ * quotes. */
 static void append_character(struct buffer *line, uint32_t code_point, const char *bytes,
                              size_t count, bool quoted)
 {

@@ -1,6 +1,7 @@
 /*
- * Logs: one JSON object a line with the keys that Flux's controllers use (level, ts, msg, controller,
- * namespace, name, reconcileID), or lines for people with LOG_CONSOLE. Thread-safe; a line is one write.
+ * Logs: one JSON object a line with the keys that Flux's controllers use (level, ts, msg,
+ * controller, namespace, name, reconcileID), or lines for people with LOG_CONSOLE. Thread-safe; a
+ * line is one write.
  */
 #ifndef SLUICE_BASE_LOG_H
 #define SLUICE_BASE_LOG_H
@@ -37,7 +38,8 @@ void log_debug(struct log *log, const struct log_subject *subject, const char *m
     __attribute__((sentinel));
 void log_info(struct log *log, const struct log_subject *subject, const char *message, ...)
     __attribute__((sentinel));
-/* At level error. `error` may be NULL; its message goes to the key "error", its reason to "reason". */
+/* At level error. `error` may be NULL; its message goes to the key "error", its reason to "reason".
+ */
 void log_error(struct log *log, const struct log_subject *subject, const struct error *error,
                const char *message, ...) __attribute__((sentinel));
 

@@ -1,11 +1,12 @@
 /*
  * The catalog: where sources come from, and where their status and their artifacts' records go.
  *
- * The reconciler sees a cluster (kube.c) and a directory of manifests (dir.c) through these functions and
- * cannot tell them apart. They are those of a Kubernetes API: objects have a uid, a generation that moves
- * with the spec, and an opaque resource version that moves with every write; a write says which version
- * it was made for and fails with ERROR_CONFLICT if the object has moved on; changes are told by callback
- * and read by get. Everything runs on the loop's thread, asynchronously by the rule of base/operation.h.
+ * The reconciler sees a cluster (kube.c) and a directory of manifests (dir.c) through these
+ * functions and cannot tell them apart. They are those of a Kubernetes API: objects have a uid, a
+ * generation that moves with the spec, and an opaque resource version that moves with every write;
+ * a write says which version it was made for and fails with ERROR_CONFLICT if the object has moved
+ * on; changes are told by callback and read by get. Everything runs on the loop's thread,
+ * asynchronously by the rule of base/operation.h.
  */
 #ifndef SLUICE_CATALOG_CATALOG_H
 #define SLUICE_CATALOG_CATALOG_H
@@ -19,8 +20,8 @@
 
 struct catalog;
 
-/* What the catalog tells. Callbacks come on the loop, never from inside catalog_start; one that is NULL is
- * not called. */
+/* What the catalog tells. Callbacks come on the loop, never from inside catalog_start; one that is
+ * NULL is not called. */
 struct catalog_listener {
     /* A source is there for the first time, or its generation, finalizers, deletion or request
      * annotations changed: never because of our own status writes. */
@@ -40,8 +41,9 @@ struct catalog_listener {
 /* A Secret or ConfigMap, as far as anybody may ask. */
 struct catalog_object {
     const char *uid;
-    const char *resource_version; /* moves with the content; never derived from it in a way that tells it */
-    const json_t *data;           /* object: key -> JSON string of base64 of the value's bytes */
+    const char *
+        resource_version; /* moves with the content; never derived from it in a way that tells it */
+    const json_t *data;   /* object: key -> JSON string of base64 of the value's bytes */
 };
 
 /* A Lua module that lives in the catalog: one key of a ConfigMap with the label
@@ -59,7 +61,7 @@ enum catalog_severity { CATALOG_NORMAL, CATALOG_WARNING };
 /* An event about a source, for people and for Flux's notifications. */
 struct catalog_event {
     enum catalog_severity severity;
-    const char *reason;  /* CamelCase */
+    const char *reason; /* CamelCase */
     const char *message;
     const char *revision; /* of the artifact it is about, or NULL */
 };
@@ -108,8 +110,8 @@ struct catalog {
     const struct catalog_ops *ops;
 };
 
-/* Begins to list and watch. The listener is copied. Faults that concern one object are logged, kept with
- * that object, and never end the catalog. */
+/* Begins to list and watch. The listener is copied. Faults that concern one object are logged, kept
+ * with that object, and never end the catalog. */
 static inline struct error *catalog_start(struct catalog *catalog,
                                           const struct catalog_listener *listener)
 {
@@ -133,8 +135,8 @@ static inline struct error *catalog_get_object(struct catalog *catalog, const ch
     return catalog->ops->get_object(catalog, kind, namespace_name, name, done, context, operation);
 }
 
-/* Makes the source's ExternalArtifact say `record`, with Ready=True. One that belongs to another owner is
- * left alone: ERROR_CONFIGURATION, NameConflict. */
+/* Makes the source's ExternalArtifact say `record`, with Ready=True. One that belongs to another
+ * owner is left alone: ERROR_CONFIGURATION, NameConflict. */
 static inline struct error *catalog_publish(struct catalog *catalog, const struct source *source,
                                             const struct artifact_record *record, catalog_done done,
                                             void *context, struct operation **operation)
@@ -150,8 +152,8 @@ static inline struct error *catalog_withdraw(struct catalog *catalog, const stru
     return catalog->ops->withdraw(catalog, source, done, context, operation);
 }
 
-/* Replaces the status if the source still has `resource_version`; else ERROR_CONFLICT. `status` is not
- * needed after the call. */
+/* Replaces the status if the source still has `resource_version`; else ERROR_CONFLICT. `status` is
+ * not needed after the call. */
 static inline struct error *
 catalog_patch_status(struct catalog *catalog, const struct source *source,
                      const char *resource_version, const struct source_status *status,
@@ -161,7 +163,8 @@ catalog_patch_status(struct catalog *catalog, const struct source *source,
                                       operation);
 }
 
-/* Adds or removes our finalizer, if the source still has its resource version; else ERROR_CONFLICT. */
+/* Adds or removes our finalizer, if the source still has its resource version; else ERROR_CONFLICT.
+ */
 static inline struct error *catalog_patch_finalizer(struct catalog *catalog,
                                                     const struct source *source, bool present,
                                                     catalog_version_done done, void *context,
@@ -183,8 +186,9 @@ static inline const struct catalog_module *catalog_modules(struct catalog *catal
     return catalog->ops->modules(catalog, count);
 }
 
-/* "FILE:LINE" of the field at `path` ("spec.hooks.postRequest[0].lua") of a source's manifest, for messages;
- * with `content_line` the first line of a block scalar's content. NULL if it has none. Free it. */
+/* "FILE:LINE" of the field at `path` ("spec.hooks.postRequest[0].lua") of a source's manifest, for
+ * messages; with `content_line` the first line of a block scalar's content. NULL if it has none.
+ * Free it. */
 static inline char *catalog_locate(struct catalog *catalog, const struct source *source,
                                    const char *path, bool content_line)
 {

@@ -109,9 +109,9 @@ static void answer_metrics(void *context, const char *path, struct http_answer *
     metrics_render(engine->metrics, &answer->text);
 }
 
-static struct error *start_server(struct engine *engine, enum engine_server which,
-                                  const char *what, const char *address,
-                                  const struct http_route *routes, size_t count)
+static struct error *start_server(struct engine *engine, enum engine_server which, const char *what,
+                                  const char *address, const struct http_route *routes,
+                                  size_t count)
 {
     if (strcmp(address, "0") == 0)
         return NULL;
@@ -140,7 +140,8 @@ static struct error *start_servers(struct engine *engine)
     return error;
 }
 
-/* Where consumers find artifacts: as advertised, or where the server really listens or would listen. */
+/* Where consumers find artifacts: as advertised, or where the server really listens or would
+ * listen. */
 static struct error *name_base_url(struct engine *engine)
 {
     const struct settings *settings = engine->settings;
@@ -329,16 +330,16 @@ static struct error *load_modules(struct engine *engine)
     return lua_runtime_load(engine->lua, TAKE(set), modules_loaded, engine, &engine->loading);
 }
 
-/* Modules of the user's that do not load change nothing: what ships goes on, and the sources that need no
- * more than that are served. */
+/* Modules of the user's that do not load change nothing: what ships goes on, and the sources that
+ * need no more than that are served. */
 static void modules_loaded(void *context, struct error *error)
 {
     struct engine *engine = context;
 
     engine->loading = NULL;
     if (error && !engine->modules_refused) {
-        log_error(engine->log, NULL, error, "Lua modules do not load; only the shipped ones are used",
-                  NULL);
+        log_error(engine->log, NULL, error,
+                  "Lua modules do not load; only the shipped ones are used", NULL);
         error_free(error);
         engine->modules_refused = true;
         error = load_modules(engine);
@@ -378,7 +379,8 @@ struct error *engine_start(struct engine *engine, struct catalog *catalog)
     error = load_modules(engine);
     if (!error || error->kind != ERROR_CONFIGURATION)
         return error;
-    modules_loaded(engine, error); /* a file that is missing or unreadable: as one that does not load */
+    modules_loaded(engine,
+                   error); /* a file that is missing or unreadable: as one that does not load */
     return NULL;
 }
 
@@ -408,7 +410,8 @@ void engine_free(struct engine *engine)
     catalog_free(engine->catalog);
     if (engine->storage)
         storage_free(engine->storage);
-    /* What parts have closed is closed on the loop; our own handles are the only ones that are left. */
+    /* What parts have closed is closed on the loop; our own handles are the only ones that are
+     * left. */
     for (size_t i = 0; i < 2; i++) {
         if (engine->signals[i].data)
             close_handle((uv_handle_t *)&engine->signals[i], NULL);

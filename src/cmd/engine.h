@@ -1,6 +1,6 @@
 /*
- * The engine: the parts that every command which reconciles needs, put together in one place. It owns
- * them all and ends them in the reverse order. What differs between commands is the catalog.
+ * The engine: the parts that every command which reconciles needs, put together in one place. It
+ * owns them all and ends them in the reverse order. What differs between commands is the catalog.
  */
 #ifndef SLUICE_CMD_ENGINE_H
 #define SLUICE_CMD_ENGINE_H
@@ -41,24 +41,25 @@ struct engine {
     struct operation *loading; /* of modules */
     uv_signal_t signals[2];    /* SIGTERM, SIGINT */
     atomic_bool ready;         /* what /readyz says; read by the server's thread */
-    bool modules_refused;      /* modules of the user's did not load: only the shipped ones are there */
+    bool modules_refused; /* modules of the user's did not load: only the shipped ones are there */
     bool stopping;
     void (*reconciled)(void *context, const struct source *source,
                        const struct source_status *status);
     void *context; /* of `reconciled` */
 };
 
-/* Makes what does not depend on the catalog: loop, log, blobs, metrics. `settings` outlives the engine.
- * engine_free must follow, also on failure. */
+/* Makes what does not depend on the catalog: loop, log, blobs, metrics. `settings` outlives the
+ * engine. engine_free must follow, also on failure. */
 struct error *engine_init(struct engine *engine, const struct settings *settings)
     __attribute__((warn_unused_result));
 
-/* Makes the rest over `catalog` (owned from here on), loads the Lua modules and, when these have loaded,
- * begins to reconcile. With settings->once the loop ends by itself. */
+/* Makes the rest over `catalog` (owned from here on), loads the Lua modules and, when these have
+ * loaded, begins to reconcile. With settings->once the loop ends by itself. */
 struct error *engine_start(struct engine *engine, struct catalog *catalog)
     __attribute__((warn_unused_result));
 
-/* Runs the loop until the work is done (once) or SIGTERM or SIGINT has come and what was running has ended. */
+/* Runs the loop until the work is done (once) or SIGTERM or SIGINT has come and what was running
+ * has ended. */
 void engine_run(struct engine *engine);
 
 void engine_free(struct engine *engine);

@@ -29,11 +29,14 @@ static const char *const titles[] = {"NAMESPACE", "NAME", "READY", "REVISION", "
 
 static void print_help(void)
 {
-    printf("Usage: sluice run [--once] [FLAG...] PATH...\n\n"
-           "Reconciles the ExternalSources in manifests (files and directories of YAML or JSON), with the\n"
-           "Secrets and ConfigMaps beside them; keeps artifacts and status in the data directory and\n"
-           "serves the artifacts. With --once: exit 0 when all sources are Ready, else 1; 2 for bad usage.\n\n"
-           "Flags:\n");
+    printf(
+        "Usage: sluice run [--once] [FLAG...] PATH...\n\n"
+        "Reconciles the ExternalSources in manifests (files and directories of YAML or JSON), with "
+        "the\n"
+        "Secrets and ConfigMaps beside them; keeps artifacts and status in the data directory and\n"
+        "serves the artifacts. With --once: exit 0 when all sources are Ready, else 1; 2 for bad "
+        "usage.\n\n"
+        "Flags:\n");
     settings_help();
 }
 
@@ -85,10 +88,10 @@ static void add_row(void *context, const struct source *source, const struct sou
     row->cells[0] = strdup(source->namespace_name);
     row->cells[1] = strdup(source->name);
     row->cells[2] = strdup(ready_text(source, ready));
-    row->cells[3] = artifact && artifact->revision ? short_revision(artifact->revision)
-                                                   : strdup("-");
-    row->cells[4] = artifact ? age(artifact->last_update_ms, clock_wall_ms(&clock_system))
-                             : strdup("-");
+    row->cells[3] =
+        artifact && artifact->revision ? short_revision(artifact->revision) : strdup("-");
+    row->cells[4] =
+        artifact ? age(artifact->last_update_ms, clock_wall_ms(&clock_system)) : strdup("-");
     row->cells[5] = strdup(ready ? ready->message : "");
     for (size_t i = 0; i < 6; i++)
         table->failed |= row->cells[i] == NULL;

@@ -1,4 +1,5 @@
-/* See settings.h. Values are checked where they are read, so that a wrong one is told with its origin. */
+/* See settings.h. Values are checked where they are read, so that a wrong one is told with its
+ * origin. */
 #include "cmd/settings.h"
 
 #include <ctype.h>
@@ -20,13 +21,13 @@
 enum setting_type { TEXT, TEXTS, FLAG, NUMBER, DURATION, SIZE, LEVEL, ENCODING, PORT, ENABLED };
 
 struct setting {
-    const char *flag;        /* also the file's key; NULL for a variable that has no flag */
-    const char *variable;    /* NULL if there is none */
+    const char *flag;     /* also the file's key; NULL for a variable that has no flag */
+    const char *variable; /* NULL if there is none */
     enum setting_type type;
-    size_t offset;           /* in struct settings */
-    size_t count_offset;     /* TEXTS: of the count */
+    size_t offset;       /* in struct settings */
+    size_t count_offset; /* TEXTS: of the count */
     const char *default_text;
-    const char *argument;    /* how help names the value */
+    const char *argument; /* how help names the value */
     const char *help;
 };
 
@@ -63,8 +64,8 @@ static const struct setting table[] = {
      "time for a fetch, where spec.timeout does not say"},
     {"http-max-conns-per-host", "HTTP_MAX_CONNS_PER_HOST", NUMBER, AT(http_max_conns_per_host), 0,
      "500", "N", "fetches at once from one host"},
-    {"http-user-agent", "HTTP_USER_AGENT", TEXT, AT(http_user_agent), 0,
-     "sluice/" SLUICE_VERSION, "TEXT", "User-Agent of fetches"},
+    {"http-user-agent", "HTTP_USER_AGENT", TEXT, AT(http_user_agent), 0, "sluice/" SLUICE_VERSION,
+     "TEXT", "User-Agent of fetches"},
     {"max-body-size", NULL, SIZE, AT(max_body_size), 0, "128Mi", "SIZE",
      "largest body that is taken from upstream, decoded"},
     {"retry-max-attempts", "RETRY_MAX_ATTEMPTS", NUMBER, AT(retry_max_attempts), 0, "10", "N",
@@ -83,8 +84,8 @@ bool size_parse(const char *text, uint64_t *bytes)
     static const struct {
         const char *suffix;
         uint64_t factor;
-    } units[] = {{"", 1},          {"k", 1000},         {"M", 1000000},       {"G", 1000000000},
-                 {"Ki", 1U << 10}, {"Mi", 1U << 20},    {"Gi", 1U << 30}};
+    } units[] = {{"", 1},          {"k", 1000},      {"M", 1000000},  {"G", 1000000000},
+                 {"Ki", 1U << 10}, {"Mi", 1U << 20}, {"Gi", 1U << 30}};
     char *end;
 
     if (!isdigit((unsigned char)text[0]))
@@ -231,10 +232,9 @@ static const struct setting *find_flag(const char *name, size_t length)
 static struct error *read_defaults(struct settings *settings)
 {
     for (size_t i = 0; i < table_count; i++) {
-        struct error *error = table[i].default_text
-                                  ? set_from(settings, &table[i], table[i].flag,
-                                             table[i].default_text)
-                                  : NULL;
+        struct error *error = table[i].default_text ? set_from(settings, &table[i], table[i].flag,
+                                                               table[i].default_text)
+                                                    : NULL;
         if (error)
             return error;
     }
@@ -330,8 +330,9 @@ static struct error *read_file(struct settings *settings, const char *path)
                       path);
 }
 
-/* One argument of the command line, "--flag", "--flag=value" or a path; *index moves over a value that
- * follows. `config` receives --config; `settings` is NULL in the pass that only looks for it. */
+/* One argument of the command line, "--flag", "--flag=value" or a path; *index moves over a value
+ * that follows. `config` receives --config; `settings` is NULL in the pass that only looks for it.
+ */
 static struct error *read_argument(int argc, char **argv, int *index, struct settings *settings,
                                    const char **config)
 {

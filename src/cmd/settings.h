@@ -1,7 +1,7 @@
 /*
- * Settings: one table says what each is called as a flag, as an environment variable and in help. Flags win
- * over the environment, the environment over the file given with --config (YAML, keys named like the
- * flags). compatibility: "Storage and serving".
+ * Settings: one table says what each is called as a flag, as an environment variable and in help.
+ * Flags win over the environment, the environment over the file given with --config (YAML, keys
+ * named like the flags). compatibility: "Storage and serving".
  */
 #ifndef SLUICE_CMD_SETTINGS_H
 #define SLUICE_CMD_SETTINGS_H
@@ -44,7 +44,8 @@ struct settings {
 };
 
 /* Fills in defaults, then the file, then the environment, then the command line. Errors are
- * ERROR_CONFIGURATION, Usage: they name the flag, variable or key, what was found and what is accepted. */
+ * ERROR_CONFIGURATION, Usage: they name the flag, variable or key, what was found and what is
+ * accepted. */
 struct error *settings_read(int argc, char **argv, struct settings *settings)
     __attribute__((warn_unused_result));
 

@@ -1,6 +1,6 @@
 /*
- * The chain is one operation that holds the payload and the number of the hook it is at; each hook's
- * completion starts the next. See chain.h.
+ * The chain is one operation that holds the payload and the number of the hook it is at; each
+ * hook's completion starts the next. See chain.h.
  */
 #include "hook/chain.h"
 
@@ -207,8 +207,8 @@ static struct error *chain_step(struct chain *chain)
     return transform_run(chain->call.transformer, &call, hook_done, chain, &chain->running);
 }
 
-struct error *hook_chain_run(const struct hook_chain_call *call, hook_chain_done done, void *context,
-                             struct operation **operation)
+struct error *hook_chain_run(const struct hook_chain_call *call, hook_chain_done done,
+                             void *context, struct operation **operation)
 {
     struct chain *chain = calloc(1, sizeof(*chain));
 
@@ -223,7 +223,8 @@ struct error *hook_chain_run(const struct hook_chain_call *call, hook_chain_done
     chain->source = source_for_lua(call->source);
     chain->done = done;
     chain->context = context;
-    struct error *error = chain->metadata && chain->source ? chain_step(chain) : error_out_of_memory();
+    struct error *error =
+        chain->metadata && chain->source ? chain_step(chain) : error_out_of_memory();
     if (error) {
         chain_free(chain);
         return error;

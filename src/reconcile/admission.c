@@ -28,7 +28,8 @@ static void finalized(void *context, struct error *error, const char *resource_v
     reconcile_resume(reconcile, error);
 }
 
-/* Our finalizer comes before anything of ours exists, so that nothing of ours outlives the source. */
+/* Our finalizer comes before anything of ours exists, so that nothing of ours outlives the source.
+ */
 struct step phase_finalize(struct reconcile *reconcile)
 {
     if (reconcile->source->has_finalizer)
@@ -36,8 +37,7 @@ struct step phase_finalize(struct reconcile *reconcile)
     if (reconcile->returned)
         return step_outcome(reconcile);
     return step_started(catalog_patch_finalizer(reconcile->options->catalog, reconcile->source,
-                                                true, finalized, reconcile,
-                                                &reconcile->operation));
+                                                true, finalized, reconcile, &reconcile->operation));
 }
 
 struct step phase_validate(struct reconcile *reconcile)

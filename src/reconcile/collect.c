@@ -1,6 +1,6 @@
 /*
- * Removes the artifacts that nobody is pointed at any more: all but the current one and the one before it,
- * which a consumer may still be downloading. A failure here is no failure of the source.
+ * Removes the artifacts that nobody is pointed at any more: all but the current one and the one
+ * before it, which a consumer may still be downloading. A failure here is no failure of the source.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,7 @@
 /*
- * The phases of a source that is being deleted, passed over by all others: its ExternalArtifact goes first,
- * so that nobody is pointed at what is no longer there, then its artifacts, then our finalizer.
+ * The phases of a source that is being deleted, passed over by all others: its ExternalArtifact
+ * goes first, so that nobody is pointed at what is no longer there, then its artifacts, then our
+ * finalizer.
  */
 #include <stdlib.h>
 #include <string.h>

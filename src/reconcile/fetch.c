@@ -38,8 +38,9 @@ static struct error *take_result(struct reconcile *reconcile, struct generator_r
 static void count_request(const struct reconcile *reconcile, const struct error *error)
 {
     const char *type = reconcile->source->spec->generator_type;
-    const char *result =
-        error ? error_kind_name(error->kind) : reconcile->not_modified ? "not_modified" : "success";
+    const char *result = error                     ? error_kind_name(error->kind)
+                         : reconcile->not_modified ? "not_modified"
+                                                   : "success";
 
     metrics_add(reconcile->options->metrics, &metric_source_request_total,
                 (const char *[]){type, result}, 1);
@@ -65,6 +66,6 @@ struct step phase_fetch(struct reconcile *reconcile)
         .token = trusted_token(reconcile),
         .timeout_ms = reconcile->source->spec->timeout_ms,
     };
-    return step_started(lua_generate(reconcile->options->lua, &call, generated, reconcile,
-                                     &reconcile->operation));
+    return step_started(
+        lua_generate(reconcile->options->lua, &call, generated, reconcile, &reconcile->operation));
 }

@@ -2,16 +2,15 @@
 #include "hook/chain.h"
 #include "reconcile/phase.h"
 
-/* Pre-request hooks are commands, which phase_validate has refused as long as there is no hook executor to
- * run them: a source that comes here has none. */
+/* Pre-request hooks are commands, which phase_validate has refused as long as there is no hook
+ * executor to run them: a source that comes here has none. */
 struct step phase_pre_request(struct reconcile *reconcile)
 {
     (void)reconcile;
     return step_next();
 }
 
-static void hooks_done(void *context, struct error *error, struct payload *output,
-                       json_t *metadata)
+static void hooks_done(void *context, struct error *error, struct payload *output, json_t *metadata)
 {
     struct reconcile *reconcile = context;
 

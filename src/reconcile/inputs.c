@@ -1,9 +1,10 @@
 /*
  * The inputs digest: everything but upstream that shapes an artifact.
  *
- * Upstream's token is trusted only while this digest is what it was when the artifact was made: the spec's
- * generation, the texts of the modules used, and uid and resource version of the Secrets and ConfigMaps
- * that the generator's section names. Never a hash of a secret's value, which could be guessed from it.
+ * Upstream's token is trusted only while this digest is what it was when the artifact was made: the
+ * spec's generation, the texts of the modules used, and uid and resource version of the Secrets and
+ * ConfigMaps that the generator's section names. Never a hash of a secret's value, which could be
+ * guessed from it.
  */
 #include <stdio.h>
 #include <string.h>
@@ -16,7 +17,8 @@
 
 static void update(struct sha256 *digest, const char *text)
 {
-    sha256_update(digest, text, strlen(text) + 1); /* with the NUL, so that fields cannot run together */
+    sha256_update(digest, text,
+                  strlen(text) + 1); /* with the NUL, so that fields cannot run together */
 }
 
 static bool ends_with(const char *text, const char *end)

@@ -15,8 +15,7 @@ struct step phase_load(struct reconcile *reconcile)
 {
     if (!reconcile->returned)
         return step_started(catalog_get(reconcile->options->catalog, reconcile->namespace_name,
-                                        reconcile->name, loaded, reconcile,
-                                        &reconcile->operation));
+                                        reconcile->name, loaded, reconcile, &reconcile->operation));
     if (reconcile->error)
         return step_outcome(reconcile);
     if (!reconcile->source)

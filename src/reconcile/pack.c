@@ -1,4 +1,5 @@
-/* The two steps of packing: first the revision, then, only if it is new or not in storage, the tar.gz. */
+/* The two steps of packing: first the revision, then, only if it is new or not in storage, the
+ * tar.gz. */
 #include <string.h>
 
 #include "reconcile/phase.h"
@@ -18,7 +19,8 @@ static bool revision_is(const char *revision, const char *label, const char *hex
     size_t length = strlen(label);
 
     return strncmp(revision, label, length) == 0 &&
-           strncmp(revision + length, "@sha256:", 8) == 0 && strcmp(revision + length + 8, hex) == 0;
+           strncmp(revision + length, "@sha256:", 8) == 0 &&
+           strcmp(revision + length + 8, hex) == 0;
 }
 
 struct step phase_revision(struct reconcile *reconcile)
@@ -34,8 +36,8 @@ struct step phase_revision(struct reconcile *reconcile)
                                               hashed, reconcile, &reconcile->operation));
     }
     if (!reconcile->error && reconcile->intact && published->revision)
-        reconcile->unchanged = revision_is(published->revision, reconcile->revision_label,
-                                           reconcile->revision);
+        reconcile->unchanged =
+            revision_is(published->revision, reconcile->revision_label, reconcile->revision);
     return step_outcome(reconcile);
 }
 

@@ -1,8 +1,9 @@
 /*
  * One reconcile and its phases. Private to src/reconcile.
  *
- * A step starts at most one operation and returns STEP_WAIT; the operation's completion stores the outcome in
- * the reconcile and enters the same step again, with `returned` true. Every other result ends the phase.
+ * A step starts at most one operation and returns STEP_WAIT; the operation's completion stores the
+ * outcome in the reconcile and enters the same step again, with `returned` true. Every other result
+ * ends the phase.
  */
 #ifndef SLUICE_RECONCILE_PHASE_H
 #define SLUICE_RECONCILE_PHASE_H
@@ -47,32 +48,33 @@ struct reconcile {
     bool due;                   /* its time has come; else somebody woke it earlier */
     int64_t started_ms;         /* monotonic */
 
-    size_t phase;                 /* index into the table */
-    bool returned;                /* the phase's operation has completed */
-    struct error *error;          /* its error, until a step takes it */
-    struct operation *operation;  /* in flight */
-    size_t cursor;                /* for phases that work through a list; 0 at their first entry */
+    size_t phase;                /* index into the table */
+    bool returned;               /* the phase's operation has completed */
+    struct error *error;         /* its error, until a step takes it */
+    struct operation *operation; /* in flight */
+    size_t cursor;               /* for phases that work through a list; 0 at their first entry */
 
     struct source *source;        /* the snapshot */
     struct source_status *status; /* what will be written */
     char *resource_version;       /* of the source, as our writes move it on */
 
-    json_t *objects;                    /* names of Secrets and ConfigMaps that the spec refers to */
-    struct sha256 *inputs;              /* of everything but upstream that shapes the artifact */
-    char inputs_hex[SHA256_HEX_SIZE];   /* the same, done */
-    bool intact;                        /* storage still holds the published artifact */
-    bool not_modified;                  /* upstream has nothing new */
-    bool unchanged;                     /* what it has makes the same revision */
+    json_t *objects;                  /* names of Secrets and ConfigMaps that the spec refers to */
+    struct sha256 *inputs;            /* of everything but upstream that shapes the artifact */
+    char inputs_hex[SHA256_HEX_SIZE]; /* the same, done */
+    bool intact;                      /* storage still holds the published artifact */
+    bool not_modified;                /* upstream has nothing new */
+    bool unchanged;                   /* what it has makes the same revision */
     struct payload *payload;
     char *token;
     char *revision_label;
     json_t *metadata;
-    char revision[SHA256_HEX_SIZE];     /* of the tar */
-    struct blob *packed;                /* the tar.gz */
+    char revision[SHA256_HEX_SIZE]; /* of the tar */
+    struct blob *packed;            /* the tar.gz */
     struct storage_object stored;
-    struct artifact_record *record;     /* of what was stored; until the publication moves it to status */
-    char *previous_path;                /* key of the artifact that was current before */
-    char **keys;                        /* that deletion or collection removes */
+    struct artifact_record
+        *record;         /* of what was stored; until the publication moves it to status */
+    char *previous_path; /* key of the artifact that was current before */
+    char **keys;         /* that deletion or collection removes */
     size_t key_count;
 
     struct error *failure; /* why the attempt failed; NULL while it goes well */
@@ -98,26 +100,26 @@ extern const size_t phase_count;
 extern const size_t phase_report; /* index of the phase that writes the status */
 
 /* The steps, in the order of the table; each file is named after what its steps do. */
-struct step phase_load(struct reconcile *reconcile);        /* load.c */
-struct step phase_withdraw(struct reconcile *reconcile);    /* deletion.c */
+struct step phase_load(struct reconcile *reconcile);     /* load.c */
+struct step phase_withdraw(struct reconcile *reconcile); /* deletion.c */
 struct step phase_list_stored(struct reconcile *reconcile);
 struct step phase_remove_stored(struct reconcile *reconcile);
 struct step phase_release(struct reconcile *reconcile);
-struct step phase_suspend(struct reconcile *reconcile);     /* admission.c */
+struct step phase_suspend(struct reconcile *reconcile); /* admission.c */
 struct step phase_finalize(struct reconcile *reconcile);
 struct step phase_validate(struct reconcile *reconcile);
-struct step phase_inputs(struct reconcile *reconcile);      /* inputs.c */
-struct step phase_verify(struct reconcile *reconcile);      /* verify.c */
+struct step phase_inputs(struct reconcile *reconcile); /* inputs.c */
+struct step phase_verify(struct reconcile *reconcile); /* verify.c */
 struct step phase_due(struct reconcile *reconcile);
 struct step phase_pre_request(struct reconcile *reconcile); /* hooks.c */
 struct step phase_fetch(struct reconcile *reconcile);       /* fetch.c */
 struct step phase_post_request(struct reconcile *reconcile);
-struct step phase_revision(struct reconcile *reconcile);    /* pack.c */
+struct step phase_revision(struct reconcile *reconcile); /* pack.c */
 struct step phase_pack(struct reconcile *reconcile);
-struct step phase_store(struct reconcile *reconcile);       /* store.c */
-struct step phase_publish(struct reconcile *reconcile);     /* publish.c */
+struct step phase_store(struct reconcile *reconcile);         /* store.c */
+struct step phase_publish(struct reconcile *reconcile);       /* publish.c */
 struct step phase_report_status(struct reconcile *reconcile); /* report.c */
-struct step phase_collect(struct reconcile *reconcile);     /* collect.c */
+struct step phase_collect(struct reconcile *reconcile);       /* collect.c */
 
 /* Results of steps. */
 struct step step_next(void);
@@ -129,10 +131,10 @@ struct step step_started(struct error *error);
 /* STEP_NEXT, or STEP_FAILED with the error of the operation that returned. */
 struct step step_outcome(struct reconcile *reconcile);
 
-/* Makes a reconcile of the source, which begins with reconcile_enter; `ended` is called once, when it has
- * come to its end, and may free it. NULL without memory. */
-struct reconcile *reconcile_new(const struct reconciler_options *options, const char *namespace_name,
-                                const char *name, bool due,
+/* Makes a reconcile of the source, which begins with reconcile_enter; `ended` is called once, when
+ * it has come to its end, and may free it. NULL without memory. */
+struct reconcile *reconcile_new(const struct reconciler_options *options,
+                                const char *namespace_name, const char *name, bool due,
                                 void (*ended)(void *context, struct reconcile *reconcile),
                                 void *context);
 void reconcile_enter(struct reconcile *reconcile);
@@ -140,17 +142,19 @@ void reconcile_enter(struct reconcile *reconcile);
 /* Cancels what is in flight and frees. */
 void reconcile_free(struct reconcile *reconcile);
 
-/* The completion of operations that answer with nothing more than an error; `context` is the reconcile. */
+/* The completion of operations that answer with nothing more than an error; `context` is the
+ * reconcile. */
 void reconcile_completed(void *context, struct error *error);
 /* The same, after a completion of another shape has stored its answer. Enters the step again. */
 void reconcile_resume(struct reconcile *reconcile, struct error *error);
 
-/* "artifacts/NAMESPACE/NAME/", and that with "REVISION.tar.gz", in fresh memory; NULL without memory. */
+/* "artifacts/NAMESPACE/NAME/", and that with "REVISION.tar.gz", in fresh memory; NULL without
+ * memory. */
 char *artifact_prefix(const struct reconcile *reconcile);
 char *artifact_key(const struct reconcile *reconcile);
 
-/* Starts listing the source's artifacts into `keys`; starts removing the one at `cursor` and moves it on
- * (stored.c). Both may be cut short: failures to start are STEP_FAILED. */
+/* Starts listing the source's artifacts into `keys`; starts removing the one at `cursor` and moves
+ * it on (stored.c). Both may be cut short: failures to start are STEP_FAILED. */
 struct step stored_list(struct reconcile *reconcile);
 struct step stored_remove_next(struct reconcile *reconcile);
 

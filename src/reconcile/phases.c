@@ -1,9 +1,10 @@
 /*
  * The table of phases: what a reconcile is, from top to bottom.
  *
- * Each step either lets the next one have its turn, waits for one operation, or ends the attempt. Whatever
- * fails goes to the report, which is the only place that writes an outcome. The order is the promise that
- * design.md makes: stored, then the ExternalArtifact, then our status, then old revisions are collected.
+ * Each step either lets the next one have its turn, waits for one operation, or ends the attempt.
+ * Whatever fails goes to the report, which is the only place that writes an outcome. The order is
+ * the promise that design.md makes: stored, then the ExternalArtifact, then our status, then old
+ * revisions are collected.
  */
 #include "reconcile/phase.h"
 

@@ -1,6 +1,6 @@
 /*
- * Progress conditions: a phase that outlasts half a second shows itself in the status, with Reconciling
- * beside it. Most phases are over before, and then nothing is written but the outcome.
+ * Progress conditions: a phase that outlasts half a second shows itself in the status, with
+ * Reconciling beside it. Most phases are over before, and then nothing is written but the outcome.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -62,8 +62,8 @@ static void on_progress_timer(uv_timer_t *timer)
     struct error *error = show_phase(reconcile, phase);
     if (!error)
         error = catalog_patch_status(reconcile->options->catalog, reconcile->source,
-                                     reconcile->resource_version, reconcile->status,
-                                     progress_wrote, reconcile, &reconcile->progress_write);
+                                     reconcile->resource_version, reconcile->status, progress_wrote,
+                                     reconcile, &reconcile->progress_write);
     if (error)
         log_error(reconcile->options->log, &reconcile->subject, error,
                   "cannot show progress in the status", NULL);

@@ -1,6 +1,6 @@
 /*
- * Tells consumers: the ExternalArtifact says what was stored. Only then does the status that will be
- * written speak of it, with the token that belongs to it.
+ * Tells consumers: the ExternalArtifact says what was stored. Only then does the status that will
+ * be written speak of it, with the token that belongs to it.
  */
 #include <stdlib.h>
 #include <string.h>

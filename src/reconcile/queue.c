@@ -1,6 +1,6 @@
 /*
- * Items live in a balanced tree by key (tsearch) and, while they wait, in a binary heap by due time; one
- * timer stands for the earliest. See queue.h.
+ * Items live in a balanced tree by key (tsearch) and, while they wait, in a binary heap by due
+ * time; one timer stands for the earliest. See queue.h.
  */
 #include "reconcile/queue.h"
 
@@ -13,9 +13,9 @@
 struct item {
     char *namespace_name;
     char *name;
-    int64_t due_ms;   /* monotonic; while it waits */
-    bool timed;       /* due_ms was set by queue_done */
-    size_t position;  /* in the heap; NOT_WAITING while it runs */
+    int64_t due_ms;  /* monotonic; while it waits */
+    bool timed;      /* due_ms was set by queue_done */
+    size_t position; /* in the heap; NOT_WAITING while it runs */
     bool running;
     int64_t again_ms; /* while it runs: when it was asked for again; -1 for never */
 };
@@ -236,10 +236,8 @@ static void item_wait(struct queue *queue, struct item *item, int64_t due_ms, bo
 struct error *queue_add(struct queue *queue, const char *namespace_name, const char *name,
                         int64_t delay_ms)
 {
-    int64_t now = clock_monotonic_ms(queue->clock);
-    int64_t due = now + (delay_ms > 0 ? delay_ms : 0);
+    int64_t due = clock_monotonic_ms(queue->clock) + (delay_ms > 0 ? delay_ms : 0);
     struct item *item = item_find(queue, namespace_name, name);
-    bool overdue = false; /* its own time has come already and must not be lost */
 
     if (item && item->running) {
         if (item->again_ms < 0 || due < item->again_ms)
@@ -249,14 +247,13 @@ struct error *queue_add(struct queue *queue, const char *namespace_name, const c
     if (item && item->position != NOT_WAITING) {
         if (due >= item->due_ms)
             return NULL;
-        overdue = item->timed && item->due_ms <= now;
         heap_remove(queue, item);
     }
     if (!item)
         item = item_new(queue, namespace_name, name);
     if (!item)
         return error_out_of_memory();
-    item_wait(queue, item, due, overdue);
+    item_wait(queue, item, due, false);
     schedule(queue);
     return NULL;
 }
@@ -268,8 +265,7 @@ static void item_delete(struct queue *queue, struct item *item)
     item_free(item);
 }
 
-void queue_done(struct queue *queue, const char *namespace_name, const char *name,
-                int64_t delay_ms)
+void queue_done(struct queue *queue, const char *namespace_name, const char *name, int64_t delay_ms)
 {
     struct item *item = item_find(queue, namespace_name, name);
     int64_t due = delay_ms < 0 ? -1 : clock_monotonic_ms(queue->clock) + delay_ms;

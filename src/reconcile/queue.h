@@ -1,9 +1,9 @@
 /*
  * The work queue: which source is reconciled when.
  *
- * A source is in it at most once, however often it is added; the earliest time asked for wins. One that is
- * added while it runs runs again afterwards, never twice at once. At most `concurrency` run together.
- * Everything happens on the loop's thread.
+ * A source is in it at most once, however often it is added; the earliest time asked for wins. One
+ * that is added while it runs runs again afterwards, never twice at once. At most `concurrency` run
+ * together. Everything happens on the loop's thread.
  */
 #ifndef SLUICE_RECONCILE_QUEUE_H
 #define SLUICE_RECONCILE_QUEUE_H
@@ -18,8 +18,9 @@
 
 struct queue;
 
-/* Starts work on a source; queue_done follows when it ends. `due` is true if the time that queue_done set
- * has come, false if somebody asked earlier. Called from the loop, never from inside queue_add. */
+/* Starts work on a source; queue_done follows when it ends. `due` is true if the time that
+ * queue_done set has come, false if somebody asked earlier. Called from the loop, never from inside
+ * queue_add. */
 typedef void (*queue_run)(void *context, const char *namespace_name, const char *name, bool due);
 
 struct queue *queue_new(uv_loop_t *loop, const struct clock *clock, unsigned concurrency,
@@ -32,8 +33,8 @@ void queue_free(struct queue *queue);
 struct error *queue_add(struct queue *queue, const char *namespace_name, const char *name,
                         int64_t delay_ms) __attribute__((warn_unused_result));
 
-/* The run of a source has ended. `delay_ms` is when it is due again, negative for never; an earlier time
- * asked for meanwhile wins. */
+/* The run of a source has ended. `delay_ms` is when it is due again, negative for never; an earlier
+ * time asked for meanwhile wins. */
 void queue_done(struct queue *queue, const char *namespace_name, const char *name,
                 int64_t delay_ms);
 

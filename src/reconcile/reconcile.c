@@ -1,6 +1,6 @@
 /*
- * One reconcile: the walk down the table of phases. This file knows how steps follow each other, and
- * nothing of what they do.
+ * One reconcile: the walk down the table of phases. This file knows how steps follow each other,
+ * and nothing of what they do.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -28,8 +28,8 @@ static void make_id(char id[RECONCILE_ID_SIZE])
     }
 }
 
-struct reconcile *reconcile_new(const struct reconciler_options *options, const char *namespace_name,
-                                const char *name, bool due,
+struct reconcile *reconcile_new(const struct reconciler_options *options,
+                                const char *namespace_name, const char *name, bool due,
                                 void (*ended)(void *context, struct reconcile *reconcile),
                                 void *context)
 {
@@ -102,7 +102,8 @@ static void enter(struct reconcile *reconcile, size_t phase)
     reconcile->cursor = 0;
 }
 
-/* A failure before the report is reported; one of the report itself can only be logged and tried again. */
+/* A failure before the report is reported; one of the report itself can only be logged and tried
+ * again. */
 static bool take_failure(struct reconcile *reconcile, struct error *error)
 {
     if (error->kind == ERROR_CONFLICT) {

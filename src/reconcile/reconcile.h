@@ -1,10 +1,10 @@
 /*
  * The reconciler: makes what a source's manifest asks for true, again and again.
  *
- * A reconcile is a walk down a table of phases (phases.c), each a step function that starts at most one
- * asynchronous operation. The reconciler owns the queue of sources, one reconcile for each that runs, and
- * nothing else: it does not know whether the catalog is a cluster or a directory, which storage is used,
- * or which generators exist.
+ * A reconcile is a walk down a table of phases (phases.c), each a step function that starts at most
+ * one asynchronous operation. The reconciler owns the queue of sources, one reconcile for each that
+ * runs, and nothing else: it does not know whether the catalog is a cluster or a directory, which
+ * storage is used, or which generators exist.
  */
 #ifndef SLUICE_RECONCILE_RECONCILE_H
 #define SLUICE_RECONCILE_RECONCILE_H
@@ -38,8 +38,9 @@ struct reconciler_options {
     const char *artifact_base_url; /* "http://127.0.0.1:8080", before "/artifacts/…" */
     struct backoff backoff;
     unsigned concurrency; /* reconciles at once */
-    bool once;            /* reconcile each source once, whether it is due or not, and never again */
-    /* A reconcile ended: the source with the status that now stands (valid during the call). NULL, or: */
+    bool once; /* reconcile each source once, whether it is due or not, and never again */
+    /* A reconcile ended: the source with the status that now stands (valid during the call). NULL,
+     * or: */
     void (*reconciled)(void *context, const struct source *source,
                        const struct source_status *status);
     /* Every source that the catalog told of has been reconciled and none is left (with `once`). */

@@ -1,6 +1,6 @@
 /*
- * The reconciler: listens to the catalog, keeps the queue, and runs a reconcile for each source whose turn
- * it is. See reconcile.h.
+ * The reconciler: listens to the catalog, keeps the queue, and runs a reconcile for each source
+ * whose turn it is. See reconcile.h.
  */
 #include "reconcile/reconcile.h"
 
@@ -66,7 +66,8 @@ static void on_idle(uv_idle_t *idle)
 /* Whoever waits for the end is told on the loop's next turn, so that it may free what called it. */
 static void tell_if_idle(struct reconciler *reconciler)
 {
-    bool finished = reconciler->options.once && reconciler->synced && queue_length(reconciler->queue) == 0;
+    bool finished =
+        reconciler->options.once && reconciler->synced && queue_length(reconciler->queue) == 0;
 
     if (!reconciler->running && (reconciler->stopped || finished))
         uv_idle_start(reconciler->idle, on_idle);

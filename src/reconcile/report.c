@@ -1,7 +1,7 @@
 /*
- * The outcome of an attempt, in the status: the one place where it is decided what a success or a failure
- * means for conditions, the observed generation, the next try and events. What says nothing new is not
- * written.
+ * The outcome of an attempt, in the status: the one place where it is decided what a success or a
+ * failure means for conditions, the observed generation, the next try and events. What says nothing
+ * new is not written.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -82,8 +82,8 @@ static char *failure_message(const struct reconcile *reconcile)
         format_string("; serving %s since %s", artifact->revision, since);
     if (!serving)
         return NULL;
-    size_t room = CONDITION_MESSAGE_MAX > strlen(serving) ? CONDITION_MESSAGE_MAX - strlen(serving)
-                                                          : 0;
+    size_t room =
+        CONDITION_MESSAGE_MAX > strlen(serving) ? CONDITION_MESSAGE_MAX - strlen(serving) : 0;
     size_t length = strlen(message);
     if (length > room) {
         length = room;
@@ -175,7 +175,8 @@ static struct error *conclude(struct reconcile *reconcile)
     return handle_requests(reconcile);
 }
 
-/* Told once the status stands, so that a conflict, after which all is done again, tells nothing twice. */
+/* Told once the status stands, so that a conflict, after which all is done again, tells nothing
+ * twice. */
 static void tell(struct reconcile *reconcile)
 {
     if (reconcile->failure)

@@ -1,4 +1,5 @@
-/* See schedule.h. Jitter is a hash of uid and slot, not a random number, so that every process agrees. */
+/* See schedule.h. Jitter is a hash of uid and slot, not a random number, so that every process
+ * agrees. */
 #include "reconcile/schedule.h"
 
 #define JITTER_PERCENT 5

@@ -16,8 +16,8 @@ char *artifact_key(const struct reconcile *reconcile)
                          reconcile->revision);
 }
 
-/* What is published is always the digest of the bytes that storage holds, which may be older ones of the
- * same revision. */
+/* What is published is always the digest of the bytes that storage holds, which may be older ones
+ * of the same revision. */
 static struct error *make_record(struct reconcile *reconcile)
 {
     struct artifact_record *record = calloc(1, sizeof(*record));

@@ -1,11 +1,12 @@
 /*
- * Is there anything to do? Storage may have lost what the status says is published, and then nothing that
- * upstream says about "not modified" counts; else a source is reconciled when it is due, changed or asked for.
+ * Is there anything to do? Storage may have lost what the status says is published, and then
+ * nothing that upstream says about "not modified" counts; else a source is reconciled when it is
+ * due, changed or asked for.
  */
 #include <string.h>
 
-#include "reconcile/phase.h"
 #include "base/json.h"
+#include "reconcile/phase.h"
 
 #define DIGEST_PREFIX "sha256:"
 
@@ -14,8 +15,7 @@ static void verified(void *context, struct error *error, const struct storage_ob
     struct reconcile *reconcile = context;
     const char *published = reconcile->status->artifact->digest;
 
-    reconcile->intact = object &&
-                        strncmp(published, DIGEST_PREFIX, strlen(DIGEST_PREFIX)) == 0 &&
+    reconcile->intact = object && strncmp(published, DIGEST_PREFIX, strlen(DIGEST_PREFIX)) == 0 &&
                         strcmp(published + strlen(DIGEST_PREFIX), object->digest) == 0;
     reconcile_resume(reconcile, error);
 }
@@ -29,8 +29,8 @@ struct step phase_verify(struct reconcile *reconcile)
     if (reconcile->returned) {
         if (!reconcile->error && !reconcile->intact)
             log_info(reconcile->options->log, &reconcile->subject,
-                     "storage does not hold the published artifact; it will be made again",
-                     "path", artifact->path, NULL);
+                     "storage does not hold the published artifact; it will be made again", "path",
+                     artifact->path, NULL);
         return step_outcome(reconcile);
     }
     return step_started(storage_stat(reconcile->options->storage, artifact->path, verified,
@@ -44,7 +44,8 @@ static bool same_text(const char *a, const char *b)
 
 static bool asked_for(const struct reconcile *reconcile)
 {
-    const char *requested = json_get_string(reconcile->source->annotations, ANNOTATION_REQUESTED_AT);
+    const char *requested =
+        json_get_string(reconcile->source->annotations, ANNOTATION_REQUESTED_AT);
 
     return requested && !same_text(requested, reconcile->status->last_handled_reconcile_at);
 }
