@@ -20,10 +20,10 @@
 typedef struct error *(*yaml_document)(void *context, const char *json, size_t length, size_t line);
 
 /* Calls `document` for each document of `text` in order, with its JSON and the line (from 1) where
- * it begins; empty documents count as null. Bad YAML, duplicate keys, a key that is no scalar, an
- * unknown alias, a bound passed or bytes that are no UTF-8: ERROR_CONFIGURATION, reason
- * InvalidYAML, "line L column C: …". An error that `document` returns ends the reading and is
- * returned. */
+ * it begins; empty documents count as null, and a text without any document has none. Bad YAML,
+ * duplicate keys, a key that is no scalar, an unknown alias, a bound passed or bytes that are no
+ * UTF-8: ERROR_CONFIGURATION, reason InvalidYAML, "line L column C: …". An error that `document`
+ * returns ends the reading and is returned. */
 struct error *yaml_read(const char *text, size_t length, yaml_document document, void *context)
     __attribute__((warn_unused_result));
 
