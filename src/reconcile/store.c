@@ -32,7 +32,8 @@ static struct error *make_record(struct reconcile *reconcile)
         format_string("%s@sha256:%s", reconcile->revision_label, reconcile->revision);
     record->digest = format_string("sha256:%s", reconcile->stored.digest);
     record->size = reconcile->stored.size;
-    record->last_update_ms = clock_wall_ms(reconcile->options->clock);
+    /* Whole seconds, as they are written: a restarted process must come to the same schedule. */
+    record->last_update_ms = clock_wall_ms(reconcile->options->clock) / 1000 * 1000;
     if (json_object_size(reconcile->metadata) > 0)
         record->metadata = json_incref(reconcile->metadata);
     if (!record->path || !record->url || !record->revision || !record->digest)

@@ -1,6 +1,7 @@
 /*
- * Conditions (metav1.Condition), a list keyed by type. lastTransitionTime moves only when the status
- * does; every condition carries the generation that it is about. All but Ready exist only while True.
+ * Conditions (metav1.Condition), a list keyed by type. lastTransitionTime moves only when the
+ * status does; every condition carries the generation that it is about. All but Ready exist only
+ * while True.
  * https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md
  */
 #ifndef SLUICE_SOURCE_CONDITION_H
@@ -40,9 +41,9 @@ struct condition_list {
 
 const struct condition *condition_find(const struct condition_list *list, const char *type);
 
-/* Sets the condition of `type`. The reason is mended to a valid one (GeneratorFailed where it does not match
- * the API's pattern), the message cut and its control bytes and invalid UTF-8 replaced. True if anything
- * changed. *error is set without memory. */
+/* Sets the condition of `type`. The reason is mended to a valid one (GeneratorFailed where it does
+ * not match the API's pattern), the message cut and its control bytes and invalid UTF-8 replaced.
+ * True if anything changed. *error is set without memory. */
 bool condition_set(struct condition_list *list, const char *type, enum condition_status status,
                    const char *reason, const char *message, int64_t observed_generation,
                    int64_t now_ms, struct error **error);
@@ -52,8 +53,8 @@ bool condition_remove(struct condition_list *list, const char *type);
 
 bool condition_is_true(const struct condition_list *list, const char *type);
 
-/* The list as JSON for a status (new reference; NULL without memory), and back. Reading skips what is not a
- * condition: a status is our own, but people edit files. */
+/* The list as JSON for a status (new reference; NULL without memory), and back. Reading skips what
+ * is not a condition: a status is our own, but people edit files. */
 json_t *condition_list_to_json(const struct condition_list *list);
 struct error *condition_list_from_json(const json_t *json, struct condition_list *list)
     __attribute__((warn_unused_result));

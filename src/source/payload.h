@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/blob.h"
 #include "base/error.h"
@@ -21,7 +22,8 @@ struct payload_file {
 struct payload {
     struct payload_file *files; /* sorted by path (bytewise), no two alike */
     size_t count;
-    bool single; /* one run of bytes: count is 1 and the path NULL */
+    size_t capacity; /* of `files` */
+    bool single;     /* one run of bytes: count is 1 and the path NULL */
 };
 
 /* A payload of one blob; takes the reference. NULL without memory (the reference is dropped). */
@@ -30,12 +32,15 @@ struct payload *payload_new_single(struct blob *blob);
 /* A payload of files, empty at first. */
 struct payload *payload_new_files(void);
 
-/* Adds a file; takes the blob's reference in any case. The path is checked: relative, no empty, "." or
- * ".." segment, no backslash, no NUL or control byte, no "../" anywhere within (Flux's untar refuses
- * "x../y" too), valid UTF-8, not there already, and neither a file where another needs a directory.
+/* Adds a file to a payload of files; takes the blob's reference in any case. The path is checked
+ * with path_fault; it must not be there already, nor be a file where another needs a directory.
  * ERROR_HOOK, reason InvalidResult, naming the path. */
 struct error *payload_add(struct payload *payload, const char *path, size_t path_length,
                           struct blob *blob) __attribute__((warn_unused_result));
+
+/* A payload of the same files, with references of its own to their blobs. */
+struct error *payload_copy(const struct payload *from, struct payload **payload)
+    __attribute__((warn_unused_result));
 
 /* Sum of the files' bytes. */
 uint64_t payload_size(const struct payload *payload);
@@ -45,8 +50,11 @@ bool payload_empty(const struct payload *payload);
 
 void payload_free(struct payload *payload);
 
-/* The rule for relative paths in artifacts, also for spec.destinationPath: NULL if `path` is good, else a
- * static phrase that says what is wrong with it ("is absolute", "contains '..'"). */
+/* The rule for relative paths in artifacts, also for spec.destinationPath: at most 1024 bytes of
+ * valid UTF-8, no empty, "." or ".." segment and none over 255 bytes, no backslash, no NUL or
+ * control byte, no
+ * "../" anywhere (Flux's untar refuses "x../y" too). NULL if `path` is good, else a static phrase
+ * that says what is wrong with it ("is absolute", "contains '..'"). */
 const char *path_fault(const char *path, size_t length);
 
 CLEANUP_DEFINE(payload, struct payload *, payload_free)

@@ -1,6 +1,6 @@
 /*
- * An ExternalSource (source.flux.oddkin.co/v1alpha1) as the catalog read it: one immutable snapshot,
- * counted, on which a reconcile works from its beginning to its end.
+ * An ExternalSource (source.flux.oddkin.co/v1alpha1) as the catalog read it: one immutable
+ * snapshot, counted, on which a reconcile works from its beginning to its end.
  */
 #ifndef SLUICE_SOURCE_SOURCE_H
 #define SLUICE_SOURCE_SOURCE_H
@@ -29,19 +29,20 @@ struct source {
     char *uid;
     char *resource_version; /* opaque; compared for equality only */
     int64_t generation;
-    json_t *labels;      /* object of strings, never NULL */
-    json_t *annotations; /* likewise */
-    bool deleting;       /* metadata.deletionTimestamp is set */
-    bool has_finalizer;  /* ours */
+    json_t *labels;           /* object of strings, never NULL */
+    json_t *annotations;      /* likewise */
+    bool deleting;            /* metadata.deletionTimestamp is set */
+    bool has_finalizer;       /* ours */
     struct source_spec *spec; /* NULL where `fault` is set */
     struct error *fault;      /* why the manifest cannot be used (InvalidSpec), worded for people */
     struct source_status *status; /* never NULL */
 };
 
 /* From a whole object, whose apiVersion and kind the caller has matched. `generation`, `uid` and
- * `resource_version` are read from metadata. A fault in the spec gives a source with `fault` set, and its
- * field's path in *fault_path (free; may be NULL); an object without a usable name or namespace is an error
- * (ERROR_CONFIGURATION, InvalidSpec), as is one without memory. *source has one reference. */
+ * `resource_version` are read from metadata. A fault in the spec gives a source with `fault` set,
+ * and its field's path in *fault_path (free; may be NULL); an object without a usable name or
+ * namespace is an error (ERROR_CONFIGURATION, InvalidSpec), as is one without memory. *source has
+ * one reference. */
 struct error *source_parse(const json_t *object, struct source **source, char **fault_path)
     __attribute__((warn_unused_result));
 

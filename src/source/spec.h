@@ -1,9 +1,10 @@
 /*
- * The spec of an ExternalSource, checked: every field of compatibility.md, with its default filled in.
+ * The spec of an ExternalSource, checked: every field of compatibility.md, with its default filled
+ * in.
  *
- * Parsing is validation. The first fault found ends it with an error that names the field by its path,
- * what was found and what is accepted; unknown fields are faults, because a misspelt one would silently
- * mean its default. The generator's own section is left to its Lua module's schema.
+ * Parsing is validation. The first fault found ends it with an error that names the field by its
+ * path, what was found and what is accepted; unknown fields are faults, because a misspelt one
+ * would silently mean its default. The generator's own section is left to its Lua module's schema.
  */
 #ifndef SLUICE_SOURCE_SPEC_H
 #define SLUICE_SOURCE_SPEC_H
@@ -38,7 +39,7 @@ struct hook_spec {
     const char *command; /* HOOK_COMMAND */
     const char *const *arguments;
     size_t argument_count;
-    const char *lua;    /* HOOK_LUA; `lua_length` bytes */
+    const char *lua; /* HOOK_LUA; `lua_length` bytes */
     size_t lua_length;
     const char *module; /* HOOK_MODULE */
     int64_t timeout_ms;
@@ -61,11 +62,12 @@ struct source_spec {
     struct hook_list pre_request;
     struct hook_list post_request;
     const char *generator_type;
-    const json_t *generator_config; /* the section named like the type; an empty object if missing */
+    const json_t *generator_config; /* the section named like the type; `no_config` if missing */
+    json_t *no_config;              /* an empty object */
 };
 
-/* Checks `object` (the value of `spec`, NULL if missing; a reference is taken) and fills *spec. On a fault
- * returns its error, and *path (free) names the field; *spec is then empty. */
+/* Checks `object` (the value of `spec`, NULL if missing; a reference is taken) and fills *spec. On
+ * a fault returns its error, and *path (free) names the field; *spec is then empty. */
 struct error *source_spec_parse(json_t *object, struct source_spec **spec, char **path)
     __attribute__((warn_unused_result));
 

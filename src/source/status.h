@@ -1,6 +1,6 @@
 /*
- * The status of an ExternalSource: what was published, what upstream's token was then, and what is due.
- * It is all that a restarted process knows.
+ * The status of an ExternalSource: what was published, what upstream's token was then, and what is
+ * due. It is all that a restarted process knows.
  */
 #ifndef SLUICE_SOURCE_STATUS_H
 #define SLUICE_SOURCE_STATUS_H
@@ -13,9 +13,10 @@
 #include "base/error.h"
 #include "source/condition.h"
 
-/* What is published: status.artifact of the source and, with all fields, of its ExternalArtifact. */
+/* What is published: status.artifact of the source and, with all fields, of its ExternalArtifact.
+ */
 struct artifact_record {
-    char *path;     /* artifacts/NAMESPACE/NAME/REVISION.tar.gz: also the storage key */
+    char *path; /* artifacts/NAMESPACE/NAME/REVISION.tar.gz: also the storage key */
     char *url;
     char *revision; /* "latest@sha256:HEX" of the tar */
     char *digest;   /* "sha256:HEX" of the tar.gz */
@@ -32,22 +33,24 @@ struct source_status {
     int64_t observed_generation;      /* -1 before the first outcome */
     char *last_handled_reconcile_at;
     char *last_handled_force_at;
-    unsigned retry_count;      /* status.retry.count: failed attempts in a row */
+    unsigned retry_count;        /* status.retry.count: failed attempts in a row */
     int64_t retry_not_before_ms; /* status.retry.notBefore; 0 if none */
-    int64_t last_attempt_ms;   /* status.lastAttemptTime: when an outcome last came; 0 if never */
 };
 
 /* An empty status (observed_generation -1), for a source never seen before. NULL without memory. */
 struct source_status *source_status_new(void);
 
-/* From the value of `status` in an object. Fields that are missing or of the wrong type count as not there. */
+/* From the value of `status` in an object. Fields that are missing or of the wrong type count as
+ * not there. */
 struct error *source_status_parse(const json_t *json, struct source_status **status)
     __attribute__((warn_unused_result));
 
-/* As the value of `status` (new reference; NULL without memory); fields that are empty are left out. */
+/* As the value of `status` (new reference; NULL without memory); fields that are empty are left
+ * out. */
 json_t *source_status_to_json(const struct source_status *status);
 
-struct source_status *source_status_copy(const struct source_status *status); /* NULL without memory */
+struct source_status *
+source_status_copy(const struct source_status *status); /* NULL without memory */
 void source_status_free(struct source_status *status);
 
 struct artifact_record *artifact_record_copy(const struct artifact_record *record);
