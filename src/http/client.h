@@ -36,6 +36,8 @@ struct http_client_options {
     unsigned max_requests_per_host;   /* likewise to one origin; who waits for it delays no other */
 };
 
+/* Blobs, clock, log and floor must outlive the client. The process must ignore SIGPIPE: OpenSSL
+ * writes to sockets whose peer is gone. */
 struct error *http_client_new(const struct http_client_options *options,
                               struct http_client **client) __attribute__((warn_unused_result));
 
@@ -74,7 +76,7 @@ struct http_request {
     size_t trusted_origin_count;
     int64_t timeout_ms; /* for the whole request with its redirects, from its turn on; > 0 */
     int64_t connect_timeout_ms; /* > 0 */
-    uint64_t max_body;          /* bytes, decoded */
+    uint64_t max_body;          /* bytes, decoded, for on_body too; UINT64_MAX for no limit */
     unsigned max_redirects; /* 0: a redirect is an answer like any other. POST goes on as GET after
                                301 and 302, every method but HEAD after 303 */
     const struct egress *egress; /* NULL: every URL is allowed (the floor still holds) */

@@ -46,7 +46,7 @@ struct exchange {
     struct blob_writer *body;
 
     struct error *error;  /* found in a callback, which curl knows only as "aborted" */
-    struct error *denied; /* the first address that was refused a connection */
+    struct error *denied; /* why the first address got no socket: refused, as a rule */
     unsigned sockets;     /* opened, so not all addresses were refused */
     bool denied_reused;   /* the connection refused was one that others had made */
     char curl_error[CURL_ERROR_SIZE];

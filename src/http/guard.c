@@ -5,6 +5,7 @@
  */
 #include "http/guard.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -66,8 +67,14 @@ curl_socket_t guard_open_socket(void *context, curlsocktype purpose, struct curl
     }
     descriptor = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
                         address->protocol);
-    if (descriptor < 0)
+    if (descriptor < 0) {
+        /* An address family that this machine lacks is passed over; a want of descriptors is told.
+         */
+        if (errno != EAFNOSUPPORT && !exchange->denied)
+            exchange->denied =
+                error_from_errno(ERROR_TRANSIENT, "FetchFailed", errno, "cannot open a socket");
         return CURL_SOCKET_BAD;
+    }
     setsockopt(descriptor, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof(timeout));
     exchange->sockets++;
     return descriptor;

@@ -87,6 +87,7 @@ static inline int server_start(void **state)
     int input[2];
     int output[2];
 
+    signal(SIGPIPE, SIG_IGN);
     *state = server;
     snprintf(server->directory, sizeof(server->directory), "/tmp/sluice-http-XXXXXX");
     assert_non_null(mkdtemp(server->directory));

@@ -1,6 +1,8 @@
 /* The HTTP client against a real server: answers, limits, failures and what is sent. */
 #include "http_world.h"
 
+#include "http/headers.h"
+
 static void an_answer_has_status_headers_and_body(void **state)
 {
     struct world *world = *state;
@@ -29,6 +31,45 @@ static void every_status_is_an_answer(void **state)
         assert_int_equal(outcome.status, statuses[i]);
         assert_non_null(outcome.body);
         outcome_free(&outcome);
+    }
+}
+
+static void proxies_of_the_environment_do_not_count(void **state)
+{
+    setenv("http_proxy", "http://127.0.0.1:1", 1);
+    struct outcome outcome = fetch_path(*state, "/ok");
+
+    unsetenv("http_proxy");
+    assert_null(outcome.error);
+    assert_int_equal(outcome.status, 200);
+    outcome_free(&outcome);
+}
+
+static const struct {
+    const char *lines[3];
+    const char *name; /* of the only header; NULL for none */
+    const char *value;
+} heads[] = {
+    {{"ETag:  \"a\" \r\n"}, "etag", "\"a\""},
+    {{"X-Empty:\r\n"}, "x-empty", ""},
+    {{"X-A: one\r\n", "\ttwo\r\n"}, "x-a", "one two"},
+    {{"no header\r\n", "bad name: x\r\n", ": x\r\n"}, NULL, NULL},
+    {{" folded onto nothing: x\r\n"}, NULL, NULL},
+};
+
+static void header_lines_are_read_leniently(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
+        struct headers headers = {0};
+
+        for (size_t j = 0; j < 3 && heads[i].lines[j]; j++)
+            assert_null(headers_add_line(&headers, heads[i].lines[j], strlen(heads[i].lines[j])));
+        assert_int_equal(headers.count, heads[i].name ? 1 : 0);
+        if (heads[i].name)
+            assert_string_equal(headers_find(headers.items, headers.count, heads[i].name),
+                                heads[i].value);
+        headers_free(&headers);
     }
 }
 
@@ -357,6 +398,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_WORLD(an_answer_has_status_headers_and_body),
         IN_WORLD(every_status_is_an_answer),
+        IN_WORLD(proxies_of_the_environment_do_not_count),
+        cmocka_unit_test(header_lines_are_read_leniently),
         IN_WORLD(a_name_is_resolved_before_curl),
         IN_WORLD(method_headers_and_body_are_sent_as_given),
         IN_WORLD(head_and_post_without_body_work),

@@ -166,6 +166,28 @@ static void a_completion_may_cancel_and_send(void **state)
     free(chain.url);
 }
 
+static void free_client(void *context, struct error *error, const struct http_response *response)
+{
+    struct chain *chain = context;
+
+    outcome_take(context, error, response);
+    http_client_free(TAKE(chain->world->client));
+}
+
+static void the_last_completion_may_free_the_client(void **state)
+{
+    struct world *world = *state;
+    struct chain chain = {.world = world, .url = http_url(world, "/ok")};
+    const struct http_request request = request_to(chain.url);
+    struct operation *operation;
+
+    assert_null(http_client_send(world->client, &request, free_client, &chain, &operation));
+    uv_run(&world->loop, UV_RUN_DEFAULT);
+    assert_int_equal(chain.outcome.status, 200);
+    outcome_free(&chain.outcome);
+    free(chain.url);
+}
+
 static void tickets_run_in_order_and_full_hosts_are_passed_over(void **state)
 {
     struct admission admission;
@@ -223,6 +245,7 @@ int main(void)
         cmocka_unit_test(a_full_host_holds_up_no_other),
         cmocka_unit_test(a_request_can_be_cancelled_in_every_state),
         IN_WORLD(a_completion_may_cancel_and_send),
+        IN_WORLD(the_last_completion_may_free_the_client),
         cmocka_unit_test(tickets_run_in_order_and_full_hosts_are_passed_over),
         cmocka_unit_test(a_ticket_let_out_that_leaves_passes_its_place_on),
     };
