@@ -170,6 +170,8 @@ static struct error *open_catalog(struct engine *engine, const struct settings *
         .data_directory = settings->storage_path,
         .paths = settings->paths,
         .path_count = settings->path_count,
+        .secrets = settings->secrets,
+        .secret_count = settings->secret_count,
     };
 
     return dir_catalog_new(&options, catalog);

@@ -1,0 +1,200 @@
+/*
+ * Loading: every document of the manifests becomes a source, an object that sources may name, or a
+ * fault; then every source that DATA/status remembers and no manifest names any more is one to be
+ * deleted.
+ */
+#include "catalog/dir_catalog.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "catalog/dir_manifest.h"
+
+struct dir_entry *dir_find_entry(const struct dir_catalog *dir, const char *namespace_name,
+                                 const char *name)
+{
+    for (size_t i = 0; i < dir->entry_count; i++) {
+        struct dir_entry *entry = dir->entries[i];
+
+        if (!entry->gone && strcmp(entry->name, name) == 0 &&
+            strcmp(entry->namespace_name, namespace_name) == 0)
+            return entry;
+    }
+    return NULL;
+}
+
+static struct error *add_fault(void *context, const char *place, const char *message)
+{
+    struct dir_catalog *dir = context;
+    struct dir_catalog_fault *faults =
+        reallocarray(dir->faults, dir->fault_count + 1, sizeof(*faults));
+
+    if (!faults)
+        return error_out_of_memory();
+    dir->faults = faults;
+    faults[dir->fault_count] = (struct dir_catalog_fault){strdup(place), strdup(message)};
+    const struct dir_catalog_fault *fault = &faults[dir->fault_count++];
+    return fault->place && fault->message ? NULL : error_out_of_memory();
+}
+
+/* Takes `entry` in any case. */
+static struct error *add_entry(struct dir_catalog *dir, struct dir_entry *entry)
+{
+    struct dir_entry **entries =
+        reallocarray(dir->entries, dir->entry_count + 1, sizeof(struct dir_entry *));
+
+    if (!entries) {
+        dir_entry_unref(entry);
+        return error_out_of_memory();
+    }
+    dir->entries = entries;
+    entries[dir->entry_count++] = entry;
+    return NULL;
+}
+
+static struct error *add_source(struct dir_catalog *dir, const json_t *object,
+                                const char *namespace_name, const char *name,
+                                const struct manifest_place *place, char **fault)
+{
+    const struct dir_entry *other = dir_find_entry(dir, namespace_name, name);
+
+    if (other) {
+        *fault = format_string("ExternalSource %s/%s is there already, at %s:%zu", namespace_name,
+                               name, other->file, other->place.line);
+        return *fault ? NULL : error_out_of_memory();
+    }
+    struct dir_entry *entry = dir_entry_new(dir->data_directory, namespace_name, name);
+    if (!entry)
+        return error_out_of_memory();
+    struct error *error = dir_entry_adopt(entry, object, place, dir->log);
+    if (error) {
+        dir_entry_unref(entry);
+        return error;
+    }
+    return add_entry(dir, entry);
+}
+
+/* A name that can be part of a path, or what is wrong with the metadata. */
+static char *metadata_fault(const char *namespace_name, const char *name)
+{
+    if (!name || !object_name_valid(name))
+        return format_string("metadata.name: found '%s'; accepted: lower-case letters, digits, '-' "
+                             "and '.'",
+                             name ? name : "");
+    if (!namespace_name_valid(namespace_name))
+        return format_string("metadata.namespace: found '%s'; accepted: lower-case letters, digits "
+                             "and '-'",
+                             namespace_name);
+    return NULL;
+}
+
+static struct error *read_object(void *context, const json_t *object,
+                                 const struct manifest_place *place)
+{
+    struct dir_catalog *dir = context;
+    const json_t *metadata = json_object_get(object, "metadata");
+    const char *kind = json_get_string(object, "kind");
+    const char *version = json_get_string(object, "apiVersion");
+    const char *given = json_get_string(metadata, "namespace");
+    const char *namespace_name = given && *given ? given : "default";
+    const char *name = json_get_string(metadata, "name");
+    bool source = strcmp(kind, SOURCE_KIND) == 0 && strcmp(version, SOURCE_API_VERSION) == 0;
+    bool plain = (strcmp(kind, "Secret") == 0 || strcmp(kind, "ConfigMap") == 0) &&
+                 strcmp(version, "v1") == 0;
+    _cleanup_(free) char *text = format_string("%s:%zu", place->file, place->line);
+    _cleanup_(free) char *fault = NULL;
+    struct error *error = NULL;
+
+    if (!source && !plain) {
+        dir->skipped++;
+        return NULL;
+    }
+    if (!text)
+        return error_out_of_memory();
+    fault = metadata_fault(namespace_name, name);
+    if (!fault && source)
+        error = add_source(dir, object, namespace_name, name, place, &fault);
+    else if (!fault)
+        error = dir_objects_add(&dir->objects, object, namespace_name, name, text, &fault);
+    if (error)
+        return error;
+    return fault ? add_fault(dir, text, fault) : NULL;
+}
+
+/* A source that DATA/status remembers and no manifest names any more is to be deleted. */
+static struct error *add_vanished(struct dir_catalog *dir, const char *namespace_name,
+                                  const char *file)
+{
+    size_t length = strlen(file);
+    _cleanup_(free) char *name = length > 5 ? strndup(file, length - 5) : NULL;
+
+    if (!name || strcmp(file + length - 5, ".yaml") != 0 || !object_name_valid(name) ||
+        dir_find_entry(dir, namespace_name, name))
+        return NULL;
+    struct dir_entry *entry = dir_entry_new(dir->data_directory, namespace_name, name);
+    if (!entry)
+        return error_out_of_memory();
+    struct error *error = dir_entry_adopt_vanished(entry, dir->clock, dir->log);
+    if (error) {
+        dir_entry_unref(entry);
+        return error;
+    }
+    return add_entry(dir, entry);
+}
+
+static struct error *read_state_directory(struct dir_catalog *dir, const char *path,
+                                          const char *namespace_name)
+{
+    _cleanup_(directory) DIR *directory = opendir(path);
+    struct error *error = NULL;
+    const struct dirent *item;
+
+    while (!error && directory && (item = readdir(directory)))
+        error = add_vanished(dir, namespace_name, item->d_name);
+    return error;
+}
+
+static struct error *find_vanished(struct dir_catalog *dir)
+{
+    _cleanup_(free) char *path = path_join(dir->data_directory, "status");
+    _cleanup_(directory) DIR *directory = path ? opendir(path) : NULL;
+    struct error *error = path ? NULL : error_out_of_memory();
+    const struct dirent *item;
+
+    while (!error && directory && (item = readdir(directory))) {
+        if (!namespace_name_valid(item->d_name))
+            continue;
+        _cleanup_(free) char *below = path_join(path, item->d_name);
+        error = below ? read_state_directory(dir, below, item->d_name) : error_out_of_memory();
+    }
+    return error;
+}
+
+struct error *dir_load(struct dir_catalog *dir, const struct dir_catalog_options *options)
+{
+    struct manifest_reader reader = {read_object, add_fault, dir, dir->data_directory};
+    struct error *error = file_make_directories(dir->data_directory);
+
+    if (!error)
+        error = dir_objects_init(&dir->objects, dir->data_directory);
+    if (!error)
+        error = manifests_read(&reader, options->paths, options->path_count);
+    for (size_t i = 0; !error && i < options->secret_count; i++)
+        error = dir_objects_set_secret(&dir->objects, options->secrets[i]);
+    if (!error)
+        error = dir_objects_finish(&dir->objects);
+    if (!error)
+        error = find_vanished(dir);
+    if (!error && dir->skipped > 0) {
+        char count[24];
+
+        snprintf(count, sizeof(count), "%zu", dir->skipped);
+        log_info(dir->log, NULL, "manifests of other kinds are skipped", "count", count, NULL);
+    }
+    return error;
+}
