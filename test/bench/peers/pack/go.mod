@@ -1,0 +1,3 @@
+module sluice.test/bench/peers/pack
+
+go 1.19
