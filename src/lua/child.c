@@ -14,7 +14,8 @@
 #include "base/json.h"
 #include "lua/run.h"
 
-/* Beside the Lua heap: buffers of native libraries, the JIT's code, the C stack. */
+/* Beside the Lua heap and as much again for buffers of native libraries, which end up in it: the
+ * JIT's code, the C stack. */
 #define ROOM_BYTES ((uint64_t)64 << 20)
 
 /* Bytes of a descriptor, mapped; NULL and 0 for an empty one. */
@@ -135,7 +136,7 @@ _Noreturn void child_main(const struct child_setup *setup, const struct child_ta
     struct mapped request = {0}, input = {0};
     struct sandbox_child_limits limits = {
         .cpu_ms = task->wall_ms,
-        .address_bytes = setup->address_bytes + task->heap_bytes + ROOM_BYTES,
+        .address_bytes = setup->address_bytes + 2 * task->heap_bytes + ROOM_BYTES,
         .file_bytes = task->output_bytes + RUN_HEAD_MAX,
     };
     struct run_logs *logs;

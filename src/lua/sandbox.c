@@ -79,21 +79,8 @@ static bool limit_host(void)
            (SANDBOX_SANITIZED || (limit(RLIMIT_FSIZE, 0) && limit(RLIMIT_AS, HOST_ADDRESS_BYTES)));
 }
 
-/* Compiles and loads the role's filter. */
-static bool load_filter(enum seccomp_role role)
-{
-    struct seccomp_filter filter;
-    bool loaded;
-
-    if (seccomp_filter_compile(role, &filter) != 0)
-        return false;
-    loaded = seccomp_filter_load(&filter) == 0;
-    seccomp_filter_free(&filter);
-    return loaded;
-}
-
-static enum sandbox_step enter(int last_descriptor, bool (*set_limits)(void),
-                               enum seccomp_role role)
+static enum sandbox_step give_up(int last_descriptor, bool (*set_limits)(void),
+                                 const struct seccomp_filter *filter)
 {
     if (!drop_privileges())
         return SANDBOX_PRIVILEGES;
@@ -103,7 +90,21 @@ static enum sandbox_step enter(int last_descriptor, bool (*set_limits)(void),
         return SANDBOX_LIMITS;
     if (!landlock_deny_all())
         return SANDBOX_LANDLOCK;
-    return load_filter(role) ? SANDBOX_ENTERED : SANDBOX_SECCOMP;
+    return seccomp_filter_load(filter) == 0 ? SANDBOX_ENTERED : SANDBOX_SECCOMP;
+}
+
+/* The filter is compiled first, because that takes a file. */
+static enum sandbox_step enter(int last_descriptor, bool (*set_limits)(void),
+                               enum seccomp_role role)
+{
+    struct seccomp_filter filter;
+    enum sandbox_step step;
+
+    if (seccomp_filter_compile(role, &filter) != 0)
+        return SANDBOX_SECCOMP;
+    step = give_up(last_descriptor, set_limits, &filter);
+    seccomp_filter_free(&filter);
+    return step;
 }
 
 enum sandbox_step sandbox_enter_host(void)
