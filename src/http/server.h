@@ -1,7 +1,7 @@
 /*
- * HTTP servers on libmicrohttpd: the artifact server (artifacts only) and the small ones for health and
- * metrics. They run on threads of their own, so that a slow client never holds up the loop; what they
- * call must be thread-safe.
+ * HTTP servers on libmicrohttpd: the artifact server (artifacts only) and the small ones for health
+ * and metrics. They run on threads of their own, so that a slow client never holds up the loop;
+ * what they call must be thread-safe.
  */
 #ifndef SLUICE_HTTP_SERVER_H
 #define SLUICE_HTTP_SERVER_H
@@ -23,8 +23,8 @@ struct http_answer {
     struct buffer text;       /* the body, taken over; used where blob is NULL */
 };
 
-/* Answers GET (HEAD is the same without the body) of `path` (decoded, begins with "/", without query) by
- * filling *answer, which is zero with status 404 at first. Called on a server thread. */
+/* Answers GET (HEAD is the same without the body) of `path` (decoded, begins with "/", without
+ * query) by filling *answer, which is zero with status 404 at first. Called on a server thread. */
 typedef void (*http_handler)(void *context, const char *path, struct http_answer *answer);
 
 /* One route: every path that begins with `prefix` goes to `handler`; the longest prefix wins. */
@@ -34,9 +34,10 @@ struct http_route {
     void *context;
 };
 
-/* Listens on `address` ("127.0.0.1:8080", "[::1]:0", ":8080" for all; port 0 takes a free one) and serves
- * `routes` (copied) until http_server_free. Blobs go out by sendfile where they are files. Other methods
- * get 405. An address that cannot be used is ERROR_CONFIGURATION, reason ListenFailed, naming it. */
+/* Listens on `address` ("127.0.0.1:8080", "[::1]:0", ":8080" for all; port 0 takes a free one) and
+ * serves `routes` (copied) until http_server_free. Blobs go out by sendfile where they are files.
+ * Other methods get 405. An address that cannot be used is ERROR_CONFIGURATION, reason
+ * ListenFailed, naming it. */
 struct error *http_server_start(const char *address, const struct http_route *routes, size_t count,
                                 struct http_server **server) __attribute__((warn_unused_result));
 

@@ -1,11 +1,11 @@
 /*
  * Where artifacts are kept.
  *
- * A key is `artifacts/NAMESPACE/NAME/REVISION.tar.gz`, which is also the path of its URL. Bytes once
- * stored under a key are never replaced by others: storing a key that exists succeeds and answers with
- * the digest and size of the bytes that are there, because those are what must be published.
- * A backend is chosen once at start. Everything but storage_open belongs to the loop's thread;
- * storage_open is called by the artifact server's threads.
+ * A key is `artifacts/NAMESPACE/NAME/REVISION.tar.gz`, which is also the path of its URL. Bytes
+ * once stored under a key are never replaced by others: storing a key that exists succeeds and
+ * answers with the digest and size of the bytes that are there, because those are what must be
+ * published. A backend is chosen once at start. Everything but storage_open belongs to the loop's
+ * thread; storage_open is called by the artifact server's threads.
  */
 #ifndef SLUICE_STORAGE_STORAGE_H
 #define SLUICE_STORAGE_STORAGE_H
@@ -26,7 +26,8 @@ struct storage_object {
     uint64_t size;
 };
 
-/* `object` is valid during the call; NULL with an error, and (for stat) where there is no such key. */
+/* `object` is valid during the call; NULL with an error, and (for stat) where there is no such key.
+ */
 typedef void (*storage_object_done)(void *context, struct error *error,
                                     const struct storage_object *object);
 typedef void (*storage_done)(void *context, struct error *error);
@@ -35,9 +36,9 @@ typedef void (*storage_list_done)(void *context, struct error *error, const char
                                   size_t count);
 
 struct storage_ops {
-    const char *name;  /* "memory", "file", "s3" */
-    bool persistent;   /* survives a restart */
-    bool served;       /* storage_open works: the artifact server can serve it */
+    const char *name; /* "memory", "file", "s3" */
+    bool persistent;  /* survives a restart */
+    bool served;      /* storage_open works: the artifact server can serve it */
     struct error *(*put)(struct storage *storage, const char *key, struct blob *blob,
                          storage_object_done done, void *context, struct operation **operation);
     struct error *(*stat)(struct storage *storage, const char *key, storage_object_done done,
@@ -60,21 +61,23 @@ struct error *storage_memory_new(uv_loop_t *loop, struct storage **storage)
     __attribute__((warn_unused_result));
 
 /* Below `directory` (made if missing), one file a key: temporary file, fsync, rename, fsync of the
- * directory, so that a key holds whole bytes or is not there. Leftover temporary files are removed. */
+ * directory, so that a key holds whole bytes or is not there. Leftover temporary files are removed.
+ */
 struct error *storage_file_new(uv_loop_t *loop, struct blob_store *blobs, const char *directory,
                                struct storage **storage) __attribute__((warn_unused_result));
 
 /* Every operation must have ended or been cancelled. */
 void storage_free(struct storage *storage);
 
-/* Stores `blob` (a reference is taken for as long as needed) under `key`; durable when done. Failures are
- * ERROR_STORAGE, reason StorageOperationFailed, naming the backend, the operation and the key. */
+/* Stores `blob` (a reference is taken for as long as needed) under `key`; durable when done.
+ * Failures are ERROR_STORAGE, reason StorageOperationFailed, naming the backend, the operation and
+ * the key. */
 struct error *storage_put(struct storage *storage, const char *key, struct blob *blob,
                           storage_object_done done, void *context, struct operation **operation)
     __attribute__((warn_unused_result));
 
-/* What is under `key`, read from the bytes themselves (the digest is computed, not remembered); `object`
- * NULL without error if nothing is. */
+/* What is under `key`, read from the bytes themselves (the digest is computed, not remembered);
+ * `object` NULL without error if nothing is. */
 struct error *storage_stat(struct storage *storage, const char *key, storage_object_done done,
                            void *context, struct operation **operation)
     __attribute__((warn_unused_result));
@@ -89,12 +92,13 @@ struct error *storage_list(struct storage *storage, const char *prefix, storage_
                            void *context, struct operation **operation)
     __attribute__((warn_unused_result));
 
-/* The bytes under `key`, for a server's thread: *blob is a new reference, or NULL if there are none. */
+/* The bytes under `key`, for a server's thread: *blob is a new reference, or NULL if there are
+ * none. */
 struct error *storage_open(struct storage *storage, const char *key, struct blob **blob)
     __attribute__((warn_unused_result));
 
-/* True for a key of the form above, with a DNS-1123 namespace and name and a REVISION of hex digits:
- * the only ones that backends take and that the server looks up. */
+/* True for a key of the form above, with a DNS-1123 namespace and name and a REVISION of hex
+ * digits: the only ones that backends take and that the server looks up. */
 bool storage_key_valid(const char *key);
 
 #endif
