@@ -100,7 +100,10 @@ static void push_data(lua_State *state, const struct script_run *run)
 /* Runs the chunk and pushes the function that it returned, by itself or as member `transform`. */
 static void push_function(lua_State *state, struct call *call)
 {
-    /* "t": text only. Bytecode can do what no text can, and crash the process. */
+    /* Text only ("t"): bytecode can do what no text can, and crash the process. */
+    if (call->run->text_length > 0 && call->run->text[0] == LUA_SIGNATURE[0])
+        script_fail(&call->failure, state, "LuaError",
+                    "precompiled Lua is not accepted; give the script as text");
     if (luaL_loadbufferx(state, call->run->text, call->run->text_length, "=" SCRIPT_CHUNK, "t"))
         lua_error(state);
     lua_call(state, 0, 1);
@@ -112,7 +115,8 @@ static void push_function(lua_State *state, struct call *call)
     if (!lua_isfunction(state, -1))
         script_fail(&call->failure, state, "LuaError",
                     "the script must return a function (data, ctx) or { transform = function }; "
-                    "it returned %s",
+                    "it returned %s%s",
+                    lua_isnil(state, -1) ? "" : "a ",
                     lua_isnil(state, -1) ? "nothing" : luaL_typename(state, -1));
 }
 
