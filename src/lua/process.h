@@ -2,7 +2,8 @@
  * A Lua process: this program again, as `sluice lua-host KIND`, with a channel on descriptor 3.
  *
  * Started by exec, so that it never had the core's memory, with an empty environment and no other
- * descriptors. It dies with the core (PDEATHSIG); the core reaps it.
+ * descriptors. It dies with the core (PDEATHSIG, which follows the
+ * thread that started it: start on the main thread); the core reaps it.
  */
 #ifndef SLUICE_LUA_PROCESS_H
 #define SLUICE_LUA_PROCESS_H
@@ -18,8 +19,9 @@ struct host_process;
 
 struct host_process_options {
     uv_loop_t *loop;
-    const char *kind;       /* "generator", "policy", "zygote" */
-    int shared_descriptor;  /* becomes descriptor 4 (the page with the running call's id); -1 for none */
+    const char *kind;         /* "generator", "policy", "zygote" */
+    int shared_descriptor;    /* becomes descriptor 4 (the page with the running call's id); -1 for
+                                 none */
     bool accepts_descriptors; /* the zygote returns outputs as descriptors */
     channel_received received;
     /* The process ended, by itself or killed: nothing comes after it. `error` says how, for people
@@ -29,8 +31,7 @@ struct host_process_options {
 };
 
 struct error *host_process_start(const struct host_process_options *options,
-                                 struct host_process **process)
-    __attribute__((warn_unused_result));
+                                 struct host_process **process) __attribute__((warn_unused_result));
 
 struct channel *host_process_channel(struct host_process *process);
 
@@ -40,8 +41,8 @@ int64_t host_process_cpu_ms(const struct host_process *process);
 /* SIGKILL; `ended` follows. */
 void host_process_kill(struct host_process *process);
 
-/* Kills it if it still runs, and forgets it: no callback comes any more. The process is reaped on the loop.
- * NULL is fine. */
+/* Kills it if it still runs, and forgets it: no callback comes any more. The process is reaped on
+ * the loop. NULL is fine. */
 void host_process_free(struct host_process *process);
 
 #endif

@@ -114,7 +114,7 @@ static int allow_memory(scmp_filter_ctx context, enum seccomp_role role)
 static int allow_abort(scmp_filter_ctx context)
 {
     return seccomp_rule_add(context, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-                            SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+                            SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
 }
 
 static int allow_fork(scmp_filter_ctx context)

@@ -349,11 +349,9 @@ static void cancel(struct operation *operation)
         return;
     _cleanup_(json) json_t *json =
         json_pack("{s:s, s:I}", "type", "cancel", "id", (json_int_t)run->id);
-    _cleanup_(error) struct error *error =
-        json ? channel_send(host_process_channel(transformer->zygote), json, NULL, 0, NULL, 0)
-             : error_out_of_memory();
-
-    /* What cannot be told is found by the run's own deadline. */
+    /* What cannot be told is ended by the run's own deadline. */
+    if (json)
+        error_free(channel_send(host_process_channel(transformer->zygote), json, NULL, 0, NULL, 0));
 }
 
 static struct error *copy_text(const char *text, char **copy)
