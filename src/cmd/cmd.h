@@ -5,6 +5,9 @@
 #ifndef SLUICE_CMD_CMD_H
 #define SLUICE_CMD_CMD_H
 
+/* `sluice run`: the whole pipeline over directories of manifests (run.c). */
+int cmd_run(int argc, char **argv);
+
 /* `sluice transform SCRIPT.lua [FILE]`: one transform on a file or stdin, to stdout or a directory.
  */
 int cmd_transform(int argc, char **argv);

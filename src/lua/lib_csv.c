@@ -242,7 +242,7 @@ static void write_field(struct writer *writer, int row)
     } else if (type == LUA_TBOOLEAN) {
         buffer_append_string(&writer->out, lua_toboolean(lua, -1) ? "true" : "false");
     } else if (type != LUA_TNIL && !lib_is_null(lua, -1)) {
-        luaL_error(lua, "csv.encode: row %d: a field is %s", row,
+        luaL_error(lua, "csv.encode: row %d: a field is %s%s", row, type == LUA_TNUMBER ? "" : "a ",
                    type == LUA_TNUMBER ? "not a finite number" : luaL_typename(lua, -1));
     }
     lua_pop(lua, 1);

@@ -8,6 +8,8 @@
  */
 #include "lua/lib_json.h"
 
+#include <string.h>
+
 #include "lua/libraries.h"
 
 #define NULL_VALUE "sluice.json.null"
@@ -66,7 +68,6 @@ static int null_index(lua_State *lua)
 static int json_decode(lua_State *lua)
 {
     static const char *const options[] = {"null", NULL};
-    static const char *const nulls[] = {"keep", "drop", NULL};
     size_t length;
     const char *text = luaL_checklstring(lua, 1, &length);
     struct error *error;
@@ -75,7 +76,10 @@ static int json_decode(lua_State *lua)
     lib_check_options(lua, 2, options);
     if (lua_istable(lua, 2)) {
         lua_getfield(lua, 2, "null");
-        drop = luaL_checkoption(lua, -1, "keep", nulls) == 1;
+        drop = !lua_isnil(lua, -1);
+        if (drop &&
+            (lua_type(lua, -1) != LUA_TSTRING || strcmp(lua_tostring(lua, -1), "drop") != 0))
+            return luaL_error(lua, "json.decode: option 'null' may be \"drop\"");
     }
     error = lib_json_decode(lua, text, length, drop);
     return error ? lib_raise(lua, "json.decode", error) : 1;

@@ -150,8 +150,12 @@ static void prepare_argument(lua_State *lua, int index, char conversion)
     size_t length;
     const char *text = lib_exact_text(lua, index, &length);
 
-    if (conversion == 'p')
-        luaL_error(lua, "string.format: %%p is not available: addresses differ in each run");
+    if (conversion == 'p') {
+        luaL_where(lua, 2); /* level 1 is the wrapper */
+        lua_pushliteral(lua, "string.format: %p is not available: addresses differ in each run");
+        lua_concat(lua, 2);
+        lua_error(lua);
+    }
     if (conversion == 's') {
         libraries_tostring(lua, index, NULL);
     } else if (text) {

@@ -1,6 +1,7 @@
 /*
- * Lua modules as text: what ships in the program, what a --lua-path directory holds, what the catalog
- * knows; later layers win by kind and name. A set is immutable once it is loaded into a generation.
+ * Lua modules as text: what ships in the program, what a --lua-path directory holds, what the
+ * catalog knows; later layers win by kind and name. A set is immutable once it is loaded into a
+ * generation.
  */
 #ifndef SLUICE_LUA_MODULES_H
 #define SLUICE_LUA_MODULES_H
@@ -15,7 +16,7 @@
 #define LUA_MODULE_MAX ((size_t)1 << 20) /* bytes of one module's text */
 
 enum lua_module_kind {
-    LUA_RUNTIME,   /* lua/NAME.lua: the interface that modules build on; ships, never replaced */
+    LUA_RUNTIME, /* lua/NAME.lua: the interface that modules build on; ships, never replaced */
     LUA_GENERATOR,
     LUA_POLICY,
     LUA_TRANSFORM,
@@ -39,16 +40,17 @@ struct lua_module_set {
 /* A set with the modules that ship inside the program. */
 struct error *lua_modules_shipped(struct lua_module_set **set) __attribute__((warn_unused_result));
 
-/* Adds a module or replaces the one of that kind and name. A bad name, a text over LUA_MODULE_MAX, one that
- * is precompiled (begins with ESC) or a replaced LUA_RUNTIME module: ERROR_CONFIGURATION, InvalidModule,
- * naming `origin`. */
+/* Adds a module or replaces the one of that kind and name. A bad name, a text over LUA_MODULE_MAX,
+ * one that is precompiled (begins with ESC) or a replaced LUA_RUNTIME module: ERROR_CONFIGURATION,
+ * InvalidModule, naming `origin`. */
 struct error *lua_modules_add(struct lua_module_set *set, enum lua_module_kind kind,
-                              const char *name, const char *origin, const char *text,
-                              size_t length) __attribute__((warn_unused_result));
+                              const char *name, const char *origin, const char *text, size_t length)
+    __attribute__((warn_unused_result));
 
-/* Adds generators/, policies/, transforms/ and libraries/ of a --lua-path directory; names that begin with
- * ".." are skipped (a mounted ConfigMap's own links), other files than NAME.lua too. A directory that is
- * not there: ERROR_CONFIGURATION, FileNotFound. */
+/* Adds generators/, policies/, transforms/ and libraries/ of a --lua-path directory; names that
+ * begin with
+ * ".." are skipped (a mounted ConfigMap's own links), other files than NAME.lua too. A directory
+ * that is not there: ERROR_CONFIGURATION, FileNotFound. */
 struct error *lua_modules_add_directory(struct lua_module_set *set, const char *directory)
     __attribute__((warn_unused_result));
 

@@ -3,6 +3,7 @@
 
 #include <lua.h>
 #include <luajit.h>
+#include <stdint.h>
 
 #include "lua/libraries.h"
 
@@ -21,13 +22,29 @@ static int open_protected(lua_State *lua)
     return 0;
 }
 
-struct lua_State *state_new(struct heap *heap, bool jit)
+static lua_State *open_state(struct heap *heap, bool jit)
 {
     lua_State *lua = lua_newstate(heap_allocate, heap);
 
-    if (!lua)
+    if (lua && lua_cpcall(lua, open_protected, &jit) != 0) {
+        lua_close(lua);
         return NULL;
-    if (lua_cpcall(lua, open_protected, &jit) != 0) {
+    }
+    return lua;
+}
+
+/* The limit counts afterwards, for LuaJIT can crash or leak when it is refused memory in the midst
+ * of making a state (seen); what a new state takes, 64 KB, is known. */
+struct lua_State *state_new(struct heap *heap, bool jit)
+{
+    size_t limit = heap->limit;
+    lua_State *lua;
+
+    heap->limit = SIZE_MAX;
+    lua = open_state(heap, jit);
+    heap->limit = limit;
+    if (lua && heap->used > limit) {
+        heap->exceeded = true;
         lua_close(lua);
         return NULL;
     }

@@ -450,3 +450,8 @@ void transformer_free(struct transformer *transformer)
     transformer->holds--;
     release(transformer);
 }
+
+bool transformer_busy(const struct transformer *transformer)
+{
+    return transformer->waiting || transformer->active;
+}

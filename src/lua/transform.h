@@ -50,6 +50,9 @@ struct error *transformer_new(const struct transformer_options *options,
 
 void transformer_free(struct transformer *transformer);
 
+/* True while a run waits or is in flight. */
+bool transformer_busy(const struct transformer *transformer);
+
 struct transform_call {
     const char *label;  /* the hook's name, for messages: "hook 'to-configmap' line 7: …"; NULL for the
                            script itself (`sluice transform`): "script.lua line 7: …" with chunk_name */

@@ -1,10 +1,11 @@
 /*
  * What Lua may ask of the core: the one way in.
  *
- * A primitive is an entry of the table in primitives.c with a C file of its own. It gets the core's record
- * of the call (whose source, module and configuration never come from a message), its JSON arguments and
- * bytes, and answers once. Arguments are hostile: ids are valid only within their call, types and lengths
- * are checked, and what breaks the protocol (rather than merely being wrong) kills the host.
+ * A primitive is an entry of the table in primitives.c with a C file of its own. It gets the core's
+ * record of the call (whose source, module and configuration never come from a message), its JSON
+ * arguments and bytes, and answers once. Arguments are hostile: ids are valid only within their
+ * call, types and lengths are checked, and what breaks the protocol (rather than merely being
+ * wrong) kills the host.
  */
 #ifndef SLUICE_PRIMITIVES_PRIMITIVES_H
 #define SLUICE_PRIMITIVES_PRIMITIVES_H
@@ -53,7 +54,8 @@ struct primitive_services {
 /* The core's record of one call into a generator. */
 struct primitive_call;
 
-/* `source`'s generator section is the call's configuration. `deadline_ms` is on the monotonic clock. */
+/* `source`'s generator section is the call's configuration. `deadline_ms` is on the monotonic
+ * clock. */
 struct primitive_call *primitive_call_new(const struct primitive_services *services,
                                           struct source *source, const char *module,
                                           int64_t deadline_ms);
@@ -61,14 +63,14 @@ struct primitive_call *primitive_call_new(const struct primitive_services *servi
 /* Cancels its operation in flight and frees its blobs and secrets. */
 void primitive_call_free(struct primitive_call *call);
 
-/* The answer of a primitive. Exactly one of `error` (owned by the receiver) and `value` is not NULL; `bytes`
- * go with the value. Valid during the call. */
+/* The answer of a primitive. Exactly one of `error` (owned by the receiver) and `value` is not
+ * NULL; `bytes` go with the value. Valid during the call. */
 typedef void (*primitive_answered)(void *context, struct error *error, const json_t *value,
                                    const void *bytes, size_t length);
 
-/* Runs primitive `name`. At most one is in flight in a call. Returns an error (ERROR_INTERNAL, Protocol)
- * only for what no honest host sends: the host must be killed. Everything else is answered by
- * `answered`, once, never from inside, unless the call is freed first. */
+/* Runs primitive `name`. At most one is in flight in a call. Returns an error (ERROR_INTERNAL,
+ * Protocol) only for what no honest host sends: the host must be killed. Everything else is
+ * answered by `answered`, once, never from inside, unless the call is freed first. */
 struct error *primitive_start(struct primitive_call *call, const char *name,
                               const json_t *arguments, const char *bytes, size_t length,
                               primitive_answered answered, void *context)
@@ -77,8 +79,11 @@ struct error *primitive_start(struct primitive_call *call, const char *name,
 /* A reference to blob `id` of this call, or NULL if the call has no such blob. */
 struct blob *primitive_call_blob(struct primitive_call *call, uint64_t id);
 
-/* Replaces every secret's text that this call has seen by "***" in `text`, for messages and log lines that
- * come from its module. Free the result; NULL without memory. */
+/* Replaces every secret's text that this call has seen by "***" in `text`, for messages and log
+ * lines that come from its module. Free the result; NULL without memory. */
 char *primitive_call_mask(const struct primitive_call *call, const char *text);
+
+/* A line that the call's module logged ("debug", "info" or "error"), masked. */
+void primitive_call_log(const struct primitive_call *call, const char *level, const char *text);
 
 #endif
