@@ -18,8 +18,8 @@ enum json_expected {
     EXPECT_NOTHING,
 };
 
-static struct error *error_at(const struct json_reader *reader, size_t position, const char *format,
-                              va_list arguments)
+static struct error *__attribute__((format(printf, 3, 0)))
+error_at(const struct json_reader *reader, size_t position, const char *format, va_list arguments)
 {
     struct error *error = error_new_v(ERROR_CONFIGURATION, "InvalidJSON", format, arguments);
     size_t line, column;

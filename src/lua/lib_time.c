@@ -40,7 +40,7 @@ static const char *check_layout(lua_State *lua, int argument)
 static double parse_rfc3339(lua_State *lua, const char *text, size_t length)
 {
     const char *point = strchr(text, '.');
-    int64_t milliseconds;
+    int64_t milliseconds = 0;
     double seconds;
 
     if (strlen(text) != length || !time_parse(text, &milliseconds))
