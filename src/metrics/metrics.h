@@ -1,7 +1,7 @@
 /*
  * Prometheus metrics (text format 0.0.4): counters, gauges and histograms under the names of the
- * reference implementation, so that dashboards keep working. Updated on the loop's thread, rendered on a
- * server's: one mutex guards the registry.
+ * reference implementation, so that dashboards keep working. Updated on the loop's thread, rendered
+ * on a server's: one mutex guards the registry.
  */
 #ifndef SLUICE_METRICS_METRICS_H
 #define SLUICE_METRICS_METRICS_H
@@ -18,17 +18,17 @@ struct metric {
     const char *name;
     const char *help;
     enum metric_type type;
-    const char *labels[4];   /* names, NULL-terminated when fewer */
-    const double *buckets;   /* upper bounds of a histogram, ascending, ended by 0; +Inf is implied */
+    const char *labels[4]; /* names, NULL-terminated when fewer */
+    const double *buckets; /* upper bounds of a histogram, ascending, ended by 0; +Inf is implied */
 };
 
-extern const struct metric metric_reconciliation_total;            /* namespace, name, result */
-extern const struct metric metric_reconciliation_duration_seconds; /* namespace, name */
-extern const struct metric metric_source_request_total;            /* type, result */
-extern const struct metric metric_source_request_duration_seconds; /* type */
-extern const struct metric metric_hook_execution_total;            /* hook kind, result */
-extern const struct metric metric_hook_execution_duration_seconds; /* hook kind */
-extern const struct metric metric_artifact_operation_total;        /* operation, result */
+extern const struct metric metric_reconciliation_total;                /* namespace, name, result */
+extern const struct metric metric_reconciliation_duration_seconds;     /* namespace, name */
+extern const struct metric metric_source_request_total;                /* type, result */
+extern const struct metric metric_source_request_duration_seconds;     /* type */
+extern const struct metric metric_hook_execution_total;                /* hook kind, result */
+extern const struct metric metric_hook_execution_duration_seconds;     /* hook kind */
+extern const struct metric metric_artifact_operation_total;            /* operation, result */
 extern const struct metric metric_artifact_operation_duration_seconds; /* operation */
 extern const struct metric metric_active_reconciliations;
 extern const struct metric metric_last_success_timestamp_seconds;  /* namespace, name */
@@ -39,9 +39,9 @@ struct metrics;
 struct metrics *metrics_new(void); /* NULL without memory */
 void metrics_free(struct metrics *metrics);
 
-/* Adds to a counter or gauge, sets a gauge, observes into a histogram. `labels` are the values in the order
- * of the metric's label names, NULL where it has none. Without memory the sample is lost, nothing else.
- * `metrics` may be NULL: nothing is counted. Metrics never fail a caller. */
+/* Adds to a counter or gauge, sets a gauge, observes into a histogram. `labels` are the values in
+ * the order of the metric's label names, NULL where it has none. Without memory the sample is lost,
+ * nothing else. `metrics` may be NULL: nothing is counted. Metrics never fail a caller. */
 void metrics_add(struct metrics *metrics, const struct metric *metric, const char *const *labels,
                  double value);
 void metrics_set(struct metrics *metrics, const struct metric *metric, const char *const *labels,
