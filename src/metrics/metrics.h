@@ -40,8 +40,10 @@ struct metrics *metrics_new(void); /* NULL without memory */
 void metrics_free(struct metrics *metrics);
 
 /* Adds to a counter or gauge, sets a gauge, observes into a histogram. `labels` are the values in
- * the order of the metric's label names, NULL where it has none. Without memory the sample is lost,
- * nothing else. `metrics` may be NULL: nothing is counted. Metrics never fail a caller. */
+ * the order of the metric's label names, NULL where it has none. Without memory, past the bound
+ * on a metric's series, or where it does not fit the metric's type, the sample is lost, nothing
+ * else. Values are cut at 255 bytes and made valid UTF-8. `metrics` may be NULL: nothing is
+ * counted. Metrics never fail a caller. */
 void metrics_add(struct metrics *metrics, const struct metric *metric, const char *const *labels,
                  double value);
 void metrics_set(struct metrics *metrics, const struct metric *metric, const char *const *labels,
