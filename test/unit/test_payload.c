@@ -44,58 +44,59 @@ static void add(struct payload *payload, const char *path)
         fail_msg("%s: %s", path, error->message);
 }
 
+static char long_segment[257];
+static char long_path[1026];
+
+static const struct {
+    const char *path;
+    size_t length; /* 0: strlen */
+    const char *fault;
+} path_cases[] = {
+    {"a", 0, NULL},
+    {"a/b/c.yaml", 0, NULL},
+    {"..a", 0, NULL},
+    {"a..b", 0, NULL},
+    {"a/b..", 0, NULL},
+    {"...", 0, NULL},
+    {".hidden/file", 0, NULL},
+    {"größe/データ.json", 0, NULL},
+    {"white space", 0, NULL},
+    {"", 0, "is empty"},
+    {"/etc/passwd", 0, "is absolute"},
+    {"/", 0, "is absolute"},
+    {".", 0, "has a '.' segment"},
+    {"a/./b", 0, "has a '.' segment"},
+    {"..", 0, "contains '..'"},
+    {"../a", 0, "contains '..'"},
+    {"a/..", 0, "contains '..'"},
+    {"a/../b", 0, "contains '..'"},
+    {"a../b", 0, "contains '../'"},
+    {"a//b", 0, "has an empty segment"},
+    {"a/", 0, "has an empty segment"},
+    {"a\\b", 0, "contains a backslash"},
+    {"a\nb", 0, "contains a control character"},
+    {"a\x7f", 0, "contains a control character"},
+    {"a\0b", 3, "contains a NUL byte"},
+    {"a\xff", 0, "is not valid UTF-8"},
+    {"\xc0\xaf", 0, "is not valid UTF-8"},
+    {long_segment, 0, "has a segment longer than 255 bytes"},
+    {long_path, 0, "is longer than 1024 bytes"},
+};
+
 static void a_path_is_judged_by_one_rule(void **state)
 {
-    static char long_segment[257];
-    static char long_path[1026];
     memset(long_segment, 'a', 256);
     for (size_t i = 0; i < 1025; i++)
         long_path[i] = i % 2 ? '/' : 'a';
-    static const struct {
-        const char *path;
-        size_t length; /* 0: strlen */
-        const char *fault;
-    } cases[] = {
-        {"a", 0, NULL},
-        {"a/b/c.yaml", 0, NULL},
-        {"..a", 0, NULL},
-        {"a..b", 0, NULL},
-        {"a/b..", 0, NULL},
-        {"...", 0, NULL},
-        {".hidden/file", 0, NULL},
-        {"größe/データ.json", 0, NULL},
-        {"white space", 0, NULL},
-        {"", 0, "is empty"},
-        {"/etc/passwd", 0, "is absolute"},
-        {"/", 0, "is absolute"},
-        {".", 0, "has a '.' segment"},
-        {"a/./b", 0, "has a '.' segment"},
-        {"..", 0, "contains '..'"},
-        {"../a", 0, "contains '..'"},
-        {"a/..", 0, "contains '..'"},
-        {"a/../b", 0, "contains '..'"},
-        {"a../b", 0, "contains '../'"},
-        {"a//b", 0, "has an empty segment"},
-        {"a/", 0, "has an empty segment"},
-        {"a\\b", 0, "contains a backslash"},
-        {"a\nb", 0, "contains a control character"},
-        {"a\x7f", 0, "contains a control character"},
-        {"a\0b", 3, "contains a NUL byte"},
-        {"a\xff", 0, "is not valid UTF-8"},
-        {"\xc0\xaf", 0, "is not valid UTF-8"},
-        {long_segment, 0, "has a segment longer than 255 bytes"},
-        {long_path, 0, "is longer than 1024 bytes"},
-    };
-
     (void)state;
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        size_t length = cases[i].length ? cases[i].length : strlen(cases[i].path);
-        const char *fault = path_fault(cases[i].path, length);
+    for (size_t i = 0; i < sizeof(path_cases) / sizeof(path_cases[0]); i++) {
+        size_t length = path_cases[i].length ? path_cases[i].length : strlen(path_cases[i].path);
+        const char *fault = path_fault(path_cases[i].path, length);
 
-        if (cases[i].fault && fault)
-            assert_string_equal(fault, cases[i].fault);
-        else if (cases[i].fault || fault)
-            fail_msg("'%s': found %s, expected %s", cases[i].path, fault, cases[i].fault);
+        if (path_cases[i].fault && fault)
+            assert_string_equal(fault, path_cases[i].fault);
+        else if (path_cases[i].fault || fault)
+            fail_msg("'%s': found %s, expected %s", path_cases[i].path, fault, path_cases[i].fault);
     }
 }
 
