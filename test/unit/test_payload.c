@@ -88,6 +88,7 @@ static void a_path_is_judged_by_one_rule(void **state)
     memset(long_segment, 'a', 256);
     for (size_t i = 0; i < 1025; i++)
         long_path[i] = i % 2 ? '/' : 'a';
+
     (void)state;
     for (size_t i = 0; i < sizeof(path_cases) / sizeof(path_cases[0]); i++) {
         size_t length = path_cases[i].length ? path_cases[i].length : strlen(path_cases[i].path);
