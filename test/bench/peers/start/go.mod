@@ -1,0 +1,3 @@
+module sluice.invalid/bench/start
+
+go 1.19
