@@ -98,15 +98,14 @@ static const struct hook_spec *current_hook(const struct chain *chain)
     return &chain->call.hooks->hooks[chain->index];
 }
 
-static void count_hook(const struct chain *chain, const char *result)
+static void count_hook(const struct chain *chain, bool success)
 {
-    double seconds =
-        (double)(clock_monotonic_ms(chain->call.clock) - chain->hook_started_ms) / 1000.0;
+    int64_t elapsed_ms = clock_monotonic_ms(chain->call.clock) - chain->hook_started_ms;
+    const char *labels[] = {"lua", success ? "true" : "false"};
 
-    metrics_add(chain->call.metrics, &metric_hook_execution_total, (const char *[]){"lua", result},
-                1);
-    metrics_observe(chain->call.metrics, &metric_hook_execution_duration_seconds,
-                    (const char *[]){"lua"}, seconds);
+    metrics_add(chain->call.metrics, &metric_hook_execution_total, labels, 1);
+    metrics_observe(chain->call.metrics, &metric_hook_execution_duration_seconds, labels,
+                    (double)elapsed_ms / 1000.0);
 }
 
 /* Tells that a failed hook was passed over, where the person who wrote `ignore` will look. */
@@ -156,7 +155,7 @@ static void hook_done(void *context, struct error *error, bool explicit,
 
     chain->running = NULL;
     log_script_lines(chain, logs, log_count);
-    count_hook(chain, error ? "error" : "success");
+    count_hook(chain, !error);
     if (!error) {
         payload_free(chain->payload);
         chain->payload = TAKE(result->output);

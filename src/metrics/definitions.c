@@ -13,61 +13,61 @@ static const double gotk_buckets[] = {1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 0.01, 
 
 const struct metric metric_reconciliation_total = {
     .name = "externalsource_reconciliation_total",
-    .help = "Reconciliations that ended, by result.",
+    .help = "Reconciliations that ended.",
     .type = METRIC_COUNTER,
-    .labels = {"namespace", "name", "result"},
+    .labels = {"namespace", "name", "source_type", "success"},
 };
 
 const struct metric metric_reconciliation_duration_seconds = {
     .name = "externalsource_reconciliation_duration_seconds",
     .help = "How long reconciliations took.",
     .type = METRIC_HISTOGRAM,
-    .labels = {"namespace", "name"},
+    .labels = {"namespace", "name", "source_type", "success"},
     .buckets = reconciliation_buckets,
 };
 
 const struct metric metric_source_request_total = {
     .name = "externalsource_source_request_total",
-    .help = "Fetches from upstream, by type of generator and result.",
+    .help = "Fetches from upstream, by type of generator.",
     .type = METRIC_COUNTER,
-    .labels = {"type", "result"},
+    .labels = {"source_type", "success"},
 };
 
 const struct metric metric_source_request_duration_seconds = {
     .name = "externalsource_source_request_duration_seconds",
     .help = "How long fetches from upstream took, by type of generator.",
     .type = METRIC_HISTOGRAM,
-    .labels = {"type"},
+    .labels = {"source_type", "success"},
     .buckets = request_buckets,
 };
 
 const struct metric metric_hook_execution_total = {
     .name = "externalsource_hook_execution_total",
-    .help = "Hooks that ran, by kind and result.",
+    .help = "Hooks that ran, by kind.",
     .type = METRIC_COUNTER,
-    .labels = {"kind", "result"},
+    .labels = {"kind", "success"},
 };
 
 const struct metric metric_hook_execution_duration_seconds = {
     .name = "externalsource_hook_execution_duration_seconds",
     .help = "How long hooks took, by kind.",
     .type = METRIC_HISTOGRAM,
-    .labels = {"kind"},
+    .labels = {"kind", "success"},
     .buckets = hook_buckets,
 };
 
 const struct metric metric_artifact_operation_total = {
     .name = "externalsource_artifact_operation_total",
-    .help = "Operations on stored artifacts, by result.",
+    .help = "Operations on stored artifacts.",
     .type = METRIC_COUNTER,
-    .labels = {"operation", "result"},
+    .labels = {"operation", "success"},
 };
 
 const struct metric metric_artifact_operation_duration_seconds = {
     .name = "externalsource_artifact_operation_duration_seconds",
     .help = "How long operations on stored artifacts took.",
     .type = METRIC_HISTOGRAM,
-    .labels = {"operation"},
+    .labels = {"operation", "success"},
     .buckets = artifact_buckets,
 };
 
@@ -75,6 +75,7 @@ const struct metric metric_active_reconciliations = {
     .name = "externalsource_active_reconciliations",
     .help = "Reconciliations that are running now.",
     .type = METRIC_GAUGE,
+    .labels = {"namespace", "name"},
 };
 
 const struct metric metric_last_success_timestamp_seconds = {

@@ -22,17 +22,18 @@ struct metric {
     const double *buckets; /* upper bounds of a histogram, ascending, ended by 0; +Inf is implied */
 };
 
-extern const struct metric metric_reconciliation_total;                /* namespace, name, result */
-extern const struct metric metric_reconciliation_duration_seconds;     /* namespace, name */
-extern const struct metric metric_source_request_total;                /* type, result */
-extern const struct metric metric_source_request_duration_seconds;     /* type */
-extern const struct metric metric_hook_execution_total;                /* hook kind, result */
-extern const struct metric metric_hook_execution_duration_seconds;     /* hook kind */
-extern const struct metric metric_artifact_operation_total;            /* operation, result */
-extern const struct metric metric_artifact_operation_duration_seconds; /* operation */
-extern const struct metric metric_active_reconciliations;
-extern const struct metric metric_last_success_timestamp_seconds;  /* namespace, name */
-extern const struct metric metric_gotk_reconcile_duration_seconds; /* kind, name, namespace */
+/* Names and labels are those of the reference implementation; `success` is "true" or "false". */
+extern const struct metric metric_reconciliation_total; /* namespace, name, source_type, success */
+extern const struct metric metric_reconciliation_duration_seconds;     /* the same */
+extern const struct metric metric_source_request_total;                /* source_type, success */
+extern const struct metric metric_source_request_duration_seconds;     /* the same */
+extern const struct metric metric_hook_execution_total;                /* kind, success */
+extern const struct metric metric_hook_execution_duration_seconds;     /* the same */
+extern const struct metric metric_artifact_operation_total;            /* operation, success */
+extern const struct metric metric_artifact_operation_duration_seconds; /* the same */
+extern const struct metric metric_active_reconciliations;              /* namespace, name */
+extern const struct metric metric_last_success_timestamp_seconds;      /* namespace, name */
+extern const struct metric metric_gotk_reconcile_duration_seconds;     /* kind, name, namespace */
 
 struct metrics;
 

@@ -35,15 +35,13 @@ static struct error *take_result(struct reconcile *reconcile, struct generator_r
     return NULL;
 }
 
-static void count_request(const struct reconcile *reconcile, const struct error *error)
+static void count_request(const struct reconcile *reconcile, bool success)
 {
-    const char *type = reconcile->source->spec->generator_type;
-    const char *result = error                     ? error_kind_name(error->kind)
-                         : reconcile->not_modified ? "not_modified"
-                                                   : "success";
+    const char *labels[] = {reconcile->source->spec->generator_type, success ? "true" : "false"};
 
-    metrics_add(reconcile->options->metrics, &metric_source_request_total,
-                (const char *[]){type, result}, 1);
+    metrics_add(reconcile->options->metrics, &metric_source_request_total, labels, 1);
+    metrics_observe(reconcile->options->metrics, &metric_source_request_duration_seconds, labels,
+                    reconcile_phase_seconds(reconcile));
 }
 
 static void generated(void *context, struct error *error, struct generator_result *result)
@@ -52,7 +50,7 @@ static void generated(void *context, struct error *error, struct generator_resul
 
     if (!error)
         error = take_result(reconcile, result);
-    count_request(reconcile, error);
+    count_request(reconcile, !error);
     reconcile_resume(reconcile, error);
 }
 

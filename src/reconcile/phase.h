@@ -49,6 +49,7 @@ struct reconcile {
     int64_t started_ms;         /* monotonic */
 
     size_t phase;                /* index into the table */
+    int64_t phase_started_ms;    /* monotonic */
     bool returned;               /* the phase's operation has completed */
     struct error *error;         /* its error, until a step takes it */
     struct operation *operation; /* in flight */
@@ -138,6 +139,9 @@ struct reconcile *reconcile_new(const struct reconciler_options *options,
                                 void (*ended)(void *context, struct reconcile *reconcile),
                                 void *context);
 void reconcile_enter(struct reconcile *reconcile);
+
+/* How long the phase has lasted. */
+double reconcile_phase_seconds(const struct reconcile *reconcile);
 
 /* Cancels what is in flight and frees. */
 void reconcile_free(struct reconcile *reconcile);

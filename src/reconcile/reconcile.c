@@ -94,10 +94,18 @@ void reconcile_free(struct reconcile *reconcile)
     free(reconcile);
 }
 
+double reconcile_phase_seconds(const struct reconcile *reconcile)
+{
+    int64_t now = clock_monotonic_ms(reconcile->options->clock);
+
+    return (double)(now - reconcile->phase_started_ms) / 1000.0;
+}
+
 static void enter(struct reconcile *reconcile, size_t phase)
 {
     progress_end(reconcile);
     reconcile->phase = phase;
+    reconcile->phase_started_ms = clock_monotonic_ms(reconcile->options->clock);
     reconcile->returned = false;
     reconcile->cursor = 0;
 }

@@ -73,6 +73,12 @@ static void tell_if_idle(struct reconciler *reconciler)
         uv_idle_start(reconciler->idle, on_idle);
 }
 
+static void count_active(const struct reconcile *reconcile, double change)
+{
+    metrics_add(reconcile->options->metrics, &metric_active_reconciliations,
+                (const char *[]){reconcile->namespace_name, reconcile->name}, change);
+}
+
 static void reconcile_ended(void *context, struct reconcile *reconcile)
 {
     struct reconciler *reconciler = context;
@@ -80,7 +86,7 @@ static void reconcile_ended(void *context, struct reconcile *reconcile)
     bool again = reconcile->conflict && !reconciler->stopped;
 
     unlink_running(reconciler, reconcile);
-    metrics_add(options->metrics, &metric_active_reconciliations, NULL, -1);
+    count_active(reconcile, -1);
     if (options->once && !again)
         reconcile->requeue_ms = -1;
     if (reconcile->source && reconcile->status && !again && !reconcile->source->deleting &&
@@ -105,7 +111,7 @@ static void run(void *context, const char *namespace_name, const char *name, boo
         return;
     }
     link_running(reconciler, reconcile);
-    metrics_add(reconciler->options.metrics, &metric_active_reconciliations, NULL, 1);
+    count_active(reconcile, 1);
     reconcile_enter(reconcile);
 }
 

@@ -151,8 +151,10 @@ static void tell_event(struct reconcile *reconcile)
 static void record_metrics(const struct reconcile *reconcile)
 {
     struct metrics *metrics = reconcile->options->metrics;
+    const struct source_spec *spec = reconcile->source->spec;
     const char *object[] = {reconcile->namespace_name, reconcile->name,
-                            reconcile->failure ? "error" : "success"};
+                            spec ? spec->generator_type : "unknown",
+                            reconcile->failure ? "false" : "true"};
     const char *gotk[] = {SOURCE_KIND, reconcile->name, reconcile->namespace_name};
     double seconds =
         (double)(clock_monotonic_ms(reconcile->options->clock) - reconcile->started_ms) / 1000.0;

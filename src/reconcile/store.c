@@ -41,10 +41,13 @@ static struct error *make_record(struct reconcile *reconcile)
     return NULL;
 }
 
-static void count_operation(const struct reconcile *reconcile, const struct error *error)
+static void count_operation(const struct reconcile *reconcile, bool success)
 {
-    metrics_add(reconcile->options->metrics, &metric_artifact_operation_total,
-                (const char *[]){"store", error ? "error" : "success"}, 1);
+    const char *labels[] = {"store", success ? "true" : "false"};
+
+    metrics_add(reconcile->options->metrics, &metric_artifact_operation_total, labels, 1);
+    metrics_observe(reconcile->options->metrics, &metric_artifact_operation_duration_seconds,
+                    labels, reconcile_phase_seconds(reconcile));
 }
 
 static void stored(void *context, struct error *error, const struct storage_object *object)
@@ -53,7 +56,7 @@ static void stored(void *context, struct error *error, const struct storage_obje
 
     if (!error)
         reconcile->stored = *object;
-    count_operation(reconcile, error);
+    count_operation(reconcile, !error);
     reconcile_resume(reconcile, error);
 }
 

@@ -52,28 +52,26 @@ static void nothing_counted_is_nothing_shown(void **state)
 
 static void counters_add_up_and_gauges_move_both_ways(void **state)
 {
-    metrics_add(*state, &metric_source_request_total, LABELS("http", "success"), 1);
-    metrics_add(*state, &metric_source_request_total, LABELS("http", "success"), 2);
-    metrics_add(*state, &metric_source_request_total, LABELS("http", "success"), -5);
-    metrics_add(*state, &metric_active_reconciliations, NULL, 3);
-    metrics_add(*state, &metric_active_reconciliations, NULL, -1);
+    metrics_add(*state, &metric_source_request_total, LABELS("http", "true"), 1);
+    metrics_add(*state, &metric_source_request_total, LABELS("http", "true"), 2);
+    metrics_add(*state, &metric_source_request_total, LABELS("http", "true"), -5);
+    metrics_add(*state, &metric_active_reconciliations, LABELS("ns", "app"), 3);
+    metrics_add(*state, &metric_active_reconciliations, LABELS("ns", "app"), -1);
     metrics_set(*state, &metric_last_success_timestamp_seconds, LABELS("ns", "app"), 1);
     metrics_set(*state, &metric_last_success_timestamp_seconds, LABELS("ns", "app"), 1700000000.5);
     assert_renders(
         *state,
         "# HELP externalsource_active_reconciliations Reconciliations that are running now.\n"
         "# TYPE externalsource_active_reconciliations gauge\n"
-        "externalsource_active_reconciliations 2\n"
+        "externalsource_active_reconciliations{namespace=\"ns\",name=\"app\"} 2\n"
         "# HELP externalsource_last_success_timestamp_seconds When a source was last reconciled "
         "with success, in seconds since 1970.\n"
         "# TYPE externalsource_last_success_timestamp_seconds gauge\n"
         "externalsource_last_success_timestamp_seconds{namespace=\"ns\",name=\"app\"} "
         "1700000000.5\n"
-        "# HELP externalsource_source_request_total Fetches from upstream, by type of generator "
-        "and "
-        "result.\n"
+        "# HELP externalsource_source_request_total Fetches from upstream, by type of generator.\n"
         "# TYPE externalsource_source_request_total counter\n"
-        "externalsource_source_request_total{type=\"http\",result=\"success\"} 3\n");
+        "externalsource_source_request_total{source_type=\"http\",success=\"true\"} 3\n");
 }
 
 static void a_histogram_counts_each_bucket_and_all_below_it(void **state)
@@ -81,15 +79,18 @@ static void a_histogram_counts_each_bucket_and_all_below_it(void **state)
     static const double values[] = {0.05, 0.1, 0.2, 45, 100};
 
     for (size_t i = 0; i < 5; i++)
-        metrics_observe(*state, &metric_source_request_duration_seconds, LABELS("http"), values[i]);
+        metrics_observe(*state, &metric_source_request_duration_seconds, LABELS("http", "true"),
+                        values[i]);
 #define NAME "externalsource_source_request_duration_seconds"
-#define BUCKET(bound, count) NAME "_bucket{type=\"http\",le=\"" bound "\"} " count "\n"
-    assert_renders(
-        *state, "# HELP " NAME " How long fetches from upstream took, by type of generator.\n"
-                "# TYPE " NAME " histogram\n" BUCKET("0.1", "2") BUCKET("0.25", "3")
-                    BUCKET("0.5", "3") BUCKET("1", "3") BUCKET("2.5", "3") BUCKET("5", "3")
-                        BUCKET("10", "3") BUCKET("30", "3") BUCKET("60", "4") BUCKET("+Inf", "5")
-                            NAME "_sum{type=\"http\"} 145.35\n" NAME "_count{type=\"http\"} 5\n");
+#define BUCKET(bound, count) \
+    NAME "_bucket{source_type=\"http\",success=\"true\",le=\"" bound "\"} " count "\n"
+    assert_renders(*state,
+                   "# HELP " NAME " How long fetches from upstream took, by type of generator.\n"
+                   "# TYPE " NAME " histogram\n" BUCKET("0.1", "2") BUCKET("0.25", "3")
+                       BUCKET("0.5", "3") BUCKET("1", "3") BUCKET("2.5", "3") BUCKET("5", "3")
+                           BUCKET("10", "3") BUCKET("30", "3") BUCKET("60", "4") BUCKET("+Inf", "5")
+                               NAME "_sum{source_type=\"http\",success=\"true\"} 145.35\n" NAME
+                                    "_count{source_type=\"http\",success=\"true\"} 5\n");
 }
 
 static void series_are_sorted_by_their_labels(void **state)
@@ -97,7 +98,7 @@ static void series_are_sorted_by_their_labels(void **state)
     static const char *const types[] = {"s3", "http", "git"};
 
     for (size_t i = 0; i < 3; i++)
-        metrics_add(*state, &metric_source_request_total, LABELS(types[i], "success"), 1);
+        metrics_add(*state, &metric_source_request_total, LABELS(types[i], "true"), 1);
     _cleanup_(free) char *text = render(*state);
     const char *git = strstr(text, "\"git\"");
     const char *http = strstr(text, "\"http\"");
@@ -111,7 +112,7 @@ static void label_values_are_escaped_and_made_valid(void **state)
                                      "é"),
                 1);
     _cleanup_(free) char *text = render(*state);
-    assert_non_null(strstr(text, "{operation=\"a\\\"b\\\\c\\nd\",result=\"?é\"} 1\n"));
+    assert_non_null(strstr(text, "{operation=\"a\\\"b\\\\c\\nd\",success=\"?é\"} 1\n"));
 }
 
 static void long_label_values_are_cut_between_characters_and_still_one_series(void **state)
@@ -124,7 +125,7 @@ static void long_label_values_are_cut_between_characters_and_still_one_series(vo
     metrics_add(*state, &metric_artifact_operation_total, LABELS(value, "ok"), 1);
     _cleanup_(free) char *text = render(*state);
     const char *begin = strstr(text, "operation=\"");
-    const char *end = strstr(text, "\",result=\"ok\"} 2\n");
+    const char *end = strstr(text, "\",success=\"ok\"} 2\n");
     assert_non_null(begin);
     assert_non_null(end);
     assert_int_equal(end - begin - 11, 255);
@@ -144,8 +145,8 @@ static void the_number_of_series_is_bounded(void **state)
     for (const char *at = strchr(text, '\n'); at; at = strchr(at + 1, '\n'))
         lines++;
     assert_int_equal(lines, 50002);
-    assert_non_null(strstr(text, "{type=\"t000000\",result=\"ok\"} 2\n"));
-    assert_non_null(strstr(text, "{type=\"t049999\",result=\"ok\"} 1\n"));
+    assert_non_null(strstr(text, "{source_type=\"t000000\",success=\"ok\"} 2\n"));
+    assert_non_null(strstr(text, "{source_type=\"t049999\",success=\"ok\"} 1\n"));
 }
 
 static void what_does_not_fit_a_metric_is_ignored(void **state)
@@ -153,7 +154,7 @@ static void what_does_not_fit_a_metric_is_ignored(void **state)
     metrics_observe(*state, &metric_active_reconciliations, NULL, 1);
     metrics_add(*state, &metric_source_request_duration_seconds, LABELS("http"), 1);
     metrics_set(*state, &metric_source_request_total, LABELS("http", "ok"), 1);
-    metrics_set(*state, &metric_active_reconciliations, NULL, NAN);
+    metrics_set(*state, &metric_active_reconciliations, LABELS("ns", "app"), NAN);
     assert_renders(*state, "");
     metrics_add(NULL, &metric_active_reconciliations, NULL, 1);
     metrics_forget(NULL, "ns", "name");
@@ -164,24 +165,27 @@ static void a_forgotten_object_leaves_no_series(void **state)
     static const char *const names[] = {"app", "other"};
 
     for (size_t i = 0; i < 2; i++) {
-        metrics_add(*state, &metric_reconciliation_total, LABELS("ns", names[i], "success"), 1);
-        metrics_add(*state, &metric_reconciliation_total, LABELS("ns", names[i], "error"), 1);
-        metrics_observe(*state, &metric_reconciliation_duration_seconds, LABELS("ns", names[i]), 1);
+        metrics_add(*state, &metric_reconciliation_total, LABELS("ns", names[i], "http", "true"),
+                    1);
+        metrics_add(*state, &metric_reconciliation_total, LABELS("ns", names[i], "http", "false"),
+                    1);
+        metrics_observe(*state, &metric_reconciliation_duration_seconds,
+                        LABELS("ns", names[i], "http", "true"), 1);
         metrics_observe(*state, &metric_gotk_reconcile_duration_seconds,
                         LABELS("ExternalSource", names[i], "ns"), 1);
     }
     metrics_forget(*state, "ns", "app");
     _cleanup_(free) char *text = render(*state);
     assert_null(strstr(text, "\"app\""));
-    assert_non_null(
-        strstr(text, "reconciliation_total{namespace=\"ns\",name=\"other\",result=\"error\"} 1\n"));
+    assert_non_null(strstr(text, "reconciliation_total{namespace=\"ns\",name=\"other\",source_type="
+                                 "\"http\",success=\"false\"} 1\n"));
     assert_non_null(strstr(text, "gotk_reconcile_duration_seconds_count{kind=\"ExternalSource\","
                                  "name=\"other\",namespace=\"ns\"} 1\n"));
 }
 
 static void fill(struct metrics *metrics)
 {
-    const char *labels[] = {"a", "b\"\\\n", "c"};
+    const char *labels[] = {"a", "b\"\\\n", "c", "d"};
     const struct metric *const counters[] = {
         &metric_reconciliation_total, &metric_source_request_total, &metric_hook_execution_total,
         &metric_artifact_operation_total};
@@ -194,7 +198,7 @@ static void fill(struct metrics *metrics)
         metrics_add(metrics, counters[i], labels, 1);
     for (size_t i = 0; i < 5; i++)
         metrics_observe(metrics, histograms[i], labels, 0.3);
-    metrics_add(metrics, &metric_active_reconciliations, NULL, 1);
+    metrics_add(metrics, &metric_active_reconciliations, labels, 1);
     metrics_set(metrics, &metric_last_success_timestamp_seconds, labels, 1700000000.123);
 }
 
@@ -216,7 +220,8 @@ static void *count_on(void *context)
 
     for (int i = 0; i < 3000; i++) {
         snprintf(name, sizeof(name), "n%d", i % 500);
-        metrics_observe(context, &metric_reconciliation_duration_seconds, LABELS("ns", name), 1);
+        metrics_observe(context, &metric_reconciliation_duration_seconds,
+                        LABELS("ns", name, "http", "true"), 1);
         if (i % 10 == 9)
             metrics_forget(context, "ns", name);
     }
