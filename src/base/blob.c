@@ -195,6 +195,7 @@ struct error *blob_writer_write(struct blob_writer *writer, const void *bytes, s
         if (number)
             return spool_failed(writer->store, number, "write");
     } else {
+        /* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): writer_grow has made it */
         memcpy(writer->bytes + writer->length, bytes, length);
     }
     writer->length += length;

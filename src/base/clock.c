@@ -175,8 +175,10 @@ bool duration_parse(const char *text, int64_t *milliseconds)
         if (*text == '.') {
             if (!isdigit((unsigned char)*++text))
                 return false;
-            for (; isdigit((unsigned char)*text); text++, place /= 10)
+            for (; isdigit((unsigned char)*text); text++) {
                 number += place * (*text - '0');
+                place /= 10;
+            }
         }
         if (!read_unit(&text, &unit))
             return false;

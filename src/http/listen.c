@@ -117,7 +117,7 @@ static struct error *listen_at_host(const char *text, const struct endpoint *end
 /* What the socket is bound to. */
 static char *bound_address(int descriptor, bool anywhere)
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {0};
     socklen_t length = sizeof(address);
     char host[NI_MAXHOST];
     char port[NI_MAXSERV];

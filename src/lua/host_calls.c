@@ -191,8 +191,11 @@ void host_call_begin(struct host *host, uint64_t id)
     lua_State *lua = host->lua;
     struct host_call *call = calloc(1, sizeof(*call));
 
-    if (!call || find_call(host, id))
+    if (!call || find_call(host, id)) {
+        free(call);
         luaL_error(lua, "cannot begin a call");
+        return;
+    }
     call->id = id;
     call->thread = lua_newthread(lua);
     call->reference = luaL_ref(lua, LUA_REGISTRYINDEX);

@@ -53,8 +53,10 @@ void host_runtime_module(lua_State *lua, const char *name)
 {
     const struct shipped_file *file = find_shipped(name);
 
-    if (!file)
+    if (!file) {
         luaL_error(lua, "the program lacks lua/%s.lua", name);
+        return;
+    }
     load_text(lua, file->text, file->length, file->path);
     host_push_call(lua);
     lua_pushcfunction(lua, new_handle);

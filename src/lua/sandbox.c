@@ -153,9 +153,9 @@ enum sandbox_step sandbox_enter_child(pid_t parent, int last_descriptor,
 uint64_t sandbox_address_space(void)
 {
     _cleanup_(file) FILE *file = fopen("/proc/self/statm", "re");
-    unsigned long pages = 0;
+    char text[64];
 
-    if (!file || fscanf(file, "%lu", &pages) != 1)
+    if (!file || !fgets(text, sizeof(text), file))
         return 0;
-    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    return strtoull(text, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
