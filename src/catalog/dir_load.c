@@ -93,6 +93,22 @@ static char *metadata_fault(const char *namespace_name, const char *name)
     return NULL;
 }
 
+/* A Secret or ConfigMap; a fault names the object before the field. */
+static struct error *add_object(struct dir_catalog *dir, const json_t *object,
+                                const char *namespace_name, const char *name, const char *place,
+                                char **fault)
+{
+    _cleanup_(free) char *field = NULL;
+    struct error *error =
+        dir_objects_add(&dir->objects, object, namespace_name, name, place, &field);
+
+    if (error || !field)
+        return error;
+    *fault =
+        format_string("%s %s/%s: %s", json_get_string(object, "kind"), namespace_name, name, field);
+    return *fault ? NULL : error_out_of_memory();
+}
+
 static struct error *read_object(void *context, const json_t *object,
                                  const struct manifest_place *place)
 {
@@ -120,7 +136,7 @@ static struct error *read_object(void *context, const json_t *object,
     if (!fault && source)
         error = add_source(dir, object, namespace_name, name, place, &fault);
     else if (!fault)
-        error = dir_objects_add(&dir->objects, object, namespace_name, name, text, &fault);
+        error = add_object(dir, object, namespace_name, name, text, &fault);
     if (error)
         return error;
     return fault ? add_fault(dir, text, fault) : NULL;

@@ -216,8 +216,7 @@ struct error *dir_objects_add(struct dir_objects *objects, const json_t *object,
 
     *fault = NULL;
     if (other) {
-        *fault = format_string("%s %s/%s is there already, at %s", kind, namespace_name, name,
-                               other->place);
+        *fault = format_string("is there already, at %s", other->place);
         return *fault ? NULL : error_out_of_memory();
     }
     if (!data)

@@ -156,6 +156,8 @@ void reconcile_resume(struct reconcile *reconcile, struct error *error);
  * memory. */
 char *artifact_prefix(const struct reconcile *reconcile);
 char *artifact_key(const struct reconcile *reconcile);
+/* Where the artifact server has that key. */
+char *artifact_url(const struct reconcile *reconcile, const char *path);
 
 /* Starts listing the source's artifacts into `keys`; starts removing the one at `cursor` and moves
  * it on (stored.c). Both may be cut short: failures to start are STEP_FAILED. */

@@ -7,19 +7,27 @@
 
 #include "reconcile/phase.h"
 
-/* The same revision, perhaps with other metadata: consumers are not woken, but may read it. */
+/* The same revision, perhaps with other metadata or, after a restart, at another address: consumers
+ * are not woken, but they read it. */
 static struct error *renew_record(struct reconcile *reconcile)
 {
     const struct artifact_record *published = reconcile->status->artifact;
-    json_t *metadata = json_object_size(reconcile->metadata) > 0 ? reconcile->metadata : NULL;
+    struct artifact_record *renewed = artifact_record_copy(published);
 
-    if (json_equal(metadata, published->metadata) || (!metadata && !published->metadata))
-        return NULL;
-    reconcile->record = artifact_record_copy(published);
-    if (!reconcile->record)
+    reconcile->record = renewed;
+    if (!renewed)
         return error_out_of_memory();
-    json_decref(reconcile->record->metadata);
-    reconcile->record->metadata = json_incref(metadata);
+    if (!reconcile->not_modified) {
+        json_decref(renewed->metadata);
+        renewed->metadata =
+            json_object_size(reconcile->metadata) > 0 ? json_incref(reconcile->metadata) : NULL;
+    }
+    free(renewed->url);
+    renewed->url = artifact_url(reconcile, renewed->path);
+    if (!renewed->url)
+        return error_out_of_memory();
+    if (artifact_record_equal(renewed, published))
+        artifact_record_free(TAKE(reconcile->record));
     return NULL;
 }
 
@@ -48,10 +56,8 @@ struct step phase_publish(struct reconcile *reconcile)
 {
     struct error *error = TAKE(reconcile->error);
 
-    if (reconcile->not_modified)
-        return step_report();
     if (!reconcile->returned) {
-        if (reconcile->unchanged)
+        if (reconcile->not_modified || reconcile->unchanged)
             error = renew_record(reconcile);
         if (!error && reconcile->record)
             return step_started(catalog_publish(reconcile->options->catalog, reconcile->source,
@@ -62,6 +68,6 @@ struct step phase_publish(struct reconcile *reconcile)
         return step_failed(error);
     if (reconcile->record)
         adopt_record(reconcile);
-    error = adopt_token(reconcile);
+    error = reconcile->not_modified ? NULL : adopt_token(reconcile);
     return error ? step_failed(error) : step_report();
 }

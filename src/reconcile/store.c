@@ -16,6 +16,11 @@ char *artifact_key(const struct reconcile *reconcile)
                          reconcile->revision);
 }
 
+char *artifact_url(const struct reconcile *reconcile, const char *path)
+{
+    return format_string("%s/%s", reconcile->options->artifact_base_url, path);
+}
+
 /* What is published is always the digest of the bytes that storage holds, which may be older ones
  * of the same revision. */
 static struct error *make_record(struct reconcile *reconcile)
@@ -26,8 +31,7 @@ static struct error *make_record(struct reconcile *reconcile)
         return error_out_of_memory();
     reconcile->record = record;
     record->path = artifact_key(reconcile);
-    record->url = format_string("%s/%s", reconcile->options->artifact_base_url,
-                                record->path ? record->path : "");
+    record->url = record->path ? artifact_url(reconcile, record->path) : NULL;
     record->revision =
         format_string("%s@sha256:%s", reconcile->revision_label, reconcile->revision);
     record->digest = format_string("sha256:%s", reconcile->stored.digest);

@@ -50,14 +50,24 @@ static bool asked_for(const struct reconcile *reconcile)
     return requested && !same_text(requested, reconcile->status->last_handled_reconcile_at);
 }
 
-/* Something that shapes the artifact is not what it was at the last outcome. */
+/* The artifact server is not where the published URL says. */
+static bool moved(const struct reconcile *reconcile)
+{
+    const struct artifact_record *artifact = reconcile->status->artifact;
+    _cleanup_(free) char *url = artifact->path ? artifact_url(reconcile, artifact->path) : NULL;
+
+    return url && !same_text(url, artifact->url);
+}
+
+/* Something that shapes the artifact or its record is not what it was at the last outcome. */
 static bool changed(const struct reconcile *reconcile)
 {
     const struct source_status *status = reconcile->status;
 
     if (!status->artifact)
         return false; /* schedule_next decides */
-    return !reconcile->intact || !same_text(status->inputs_digest, reconcile->inputs_hex);
+    return !reconcile->intact || moved(reconcile) ||
+           !same_text(status->inputs_digest, reconcile->inputs_hex);
 }
 
 struct step phase_due(struct reconcile *reconcile)
