@@ -1,4 +1,5 @@
-/* The native libraries of Lua hosts as a module that the system's LuaJIT can require, for busted. */
+/* The native libraries of Lua hosts as a module that the system's LuaJIT can require, for busted.
+ */
 #include "lua/lib.h"
 
 static const struct {
