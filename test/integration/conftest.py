@@ -6,6 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import trustme
+
+from upstream import Upstream
+from workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,3 +42,40 @@ def go_tool(cache):
         return target
 
     return build_tool
+
+
+@pytest.fixture
+def upstream():
+    """A real HTTP server on loopback."""
+    server = Upstream()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def other_upstream():
+    """Another one: another origin."""
+    server = Upstream()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def authority():
+    """A private certificate authority."""
+    return trustme.CA()
+
+
+@pytest.fixture
+def tls_upstream(authority):
+    """A real HTTPS server whose certificate the private authority signed."""
+    server = Upstream(authority.issue_cert("127.0.0.1"))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    space = Workspace(tmp_path)
+    yield space
+    space.close()
