@@ -22,7 +22,7 @@
 #define HEAP_MIN ((uint64_t)4 << 20)
 
 static const char help[] =
-    "usage: sluice transform SCRIPT.lua [FILE] [options]\n"
+    "Usage: sluice transform SCRIPT.lua [FILE] [options]\n"
     "\n"
     "Runs one Lua transform on FILE (or standard input) in the sandbox in which hooks run, and "
     "writes its\n"

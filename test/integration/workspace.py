@@ -60,10 +60,11 @@ class Workspace:
         return path
 
     def source(self, name, url=None, hooks=None, config=None, generator=None, **spec):
-        """Writes an ExternalSource; `spec` overrides whole fields."""
+        """Writes an ExternalSource. `hooks` are those after the request, or the whole field; `spec` overrides
+        other fields."""
         fields = {"interval": "5m", "generator": generator or {"type": "http", "http": {"url": url, **(config or {})}}}
         if hooks:
-            fields["hooks"] = {"postRequest": hooks}
+            fields["hooks"] = hooks if isinstance(hooks, dict) else {"postRequest": hooks}
         fields.update(spec)
         manifest = {
             "apiVersion": "source.flux.oddkin.co/v1alpha1",
