@@ -115,3 +115,17 @@ def test_a_slow_phase_shows_itself_in_the_status_and_goes_again(workspace, upstr
     assert kinds == {"Fetching": "True", "Reconciling": "True", "Ready": "Unknown"}
     wait_for(lambda: workspace.child("app") is not None and workspace.condition("app")["status"] == "True")
     assert [c["type"] for c in workspace.status("app")["status"]["conditions"]] == ["Ready"]
+
+
+@pytest.mark.parametrize("kind", ["generator", "policy", "zygote"])
+def test_a_lua_process_that_is_killed_is_started_again_and_nothing_is_lost(workspace, upstream, kind):
+    lua = "return function(d) return d end"
+    workspace.source("slow", upstream.answer("/slow", b"x", delay=1.5), [{"name": "t", "lua": lua}])
+    process, _, _ = workspace.serve()
+    wait_for(lambda: upstream.asked)
+    found = subprocess.run(
+        ["pgrep", "-P", str(process.pid), "-f", f"lua-host {kind}"], capture_output=True, text=True, check=True
+    )
+    subprocess.run(["kill", "-9", *found.stdout.split()], check=True)
+    wait_for(lambda: workspace.child("slow") is not None)
+    assert process.poll() is None
