@@ -98,7 +98,9 @@ struct error *failure_explain(struct exchange *exchange, CURLcode code)
 {
     if (exchange->error)
         return TAKE(exchange->error);
-    if (exchange->denied && exchange->sockets == 0)
+    /* One address was refused and no other could be reached: the refusal is what a person can act
+     * on. */
+    if (exchange->denied && (exchange->sockets == 0 || code == CURLE_COULDNT_CONNECT))
         return TAKE(exchange->denied);
     switch (code) {
     case CURLE_OUT_OF_MEMORY:
