@@ -23,17 +23,17 @@ struct catalog;
 /* What the catalog tells. Callbacks come on the loop, never from inside catalog_start; one that is
  * NULL is not called. */
 struct catalog_listener {
-    /* A source is there for the first time, or its generation, finalizers, deletion or request
-     * annotations changed: never because of our own status writes. */
-    void (*source_changed)(void *context, const char *namespace_name, const char *name);
+    /* A source is there for the first time; its generation, finalizers, deletion or request
+     * annotations changed; its ExternalArtifact is not what we made it; or an object that it names
+     * changed: never because of our own status writes. `deleting`: whatever runs for it has lost
+     * its purpose. */
+    void (*source_changed)(void *context, const char *namespace_name, const char *name,
+                           bool deleting);
     /* A source is no longer there at all. */
     void (*source_gone)(void *context, const char *namespace_name, const char *name);
-    /* An object that sources may name (kind "Secret" or "ConfigMap") changed. */
-    void (*object_changed)(void *context, const char *kind, const char *namespace_name,
-                           const char *name);
     /* The Lua modules that the catalog knows changed: see catalog_modules. */
     void (*modules_changed)(void *context);
-    /* Every source that was there at the start has been told. */
+    /* Every source and module that was there at the start has been told. */
     void (*synced)(void *context);
     void *context;
 };
@@ -85,6 +85,8 @@ struct catalog_ops {
                                 const char *namespace_name, const char *name,
                                 catalog_object_done done, void *context,
                                 struct operation **operation);
+    struct error *(*declare)(struct catalog *catalog, const struct source *source,
+                             catalog_done done, void *context, struct operation **operation);
     struct error *(*publish)(struct catalog *catalog, const struct source *source,
                              const struct artifact_record *record, catalog_done done, void *context,
                              struct operation **operation);
@@ -100,6 +102,8 @@ struct catalog_ops {
     void (*event)(struct catalog *catalog, const struct source *source,
                   const struct catalog_event *event);
     const struct catalog_module *(*modules)(struct catalog *catalog, size_t *count);
+    void (*module_refused)(struct catalog *catalog, const char *origin,
+                           const struct error *error); /* NULL where there is nobody to tell */
     char *(*locate)(struct catalog *catalog, const struct source *source, const char *path,
                     bool content_line); /* NULL where objects have no place in a file */
     void (*free)(struct catalog *catalog);
@@ -133,6 +137,15 @@ static inline struct error *catalog_get_object(struct catalog *catalog, const ch
                                                struct operation **operation)
 {
     return catalog->ops->get_object(catalog, kind, namespace_name, name, done, context, operation);
+}
+
+/* Makes sure that the source has an ExternalArtifact that nobody else owns, with or without an
+ * artifact. One that belongs to another owner: ERROR_CONFIGURATION, NameConflict. */
+static inline struct error *catalog_declare(struct catalog *catalog, const struct source *source,
+                                            catalog_done done, void *context,
+                                            struct operation **operation)
+{
+    return catalog->ops->declare(catalog, source, done, context, operation);
 }
 
 /* Makes the source's ExternalArtifact say `record`, with Ready=True. One that belongs to another
@@ -184,6 +197,14 @@ static inline void catalog_event(struct catalog *catalog, const struct source *s
 static inline const struct catalog_module *catalog_modules(struct catalog *catalog, size_t *count)
 {
     return catalog->ops->modules(catalog, count);
+}
+
+/* Tells whoever wrote the module from `origin` (of a catalog_module) that it does not load. */
+static inline void catalog_module_refused(struct catalog *catalog, const char *origin,
+                                          const struct error *error)
+{
+    if (catalog->ops->module_refused)
+        catalog->ops->module_refused(catalog, origin, error);
 }
 
 /* "FILE:LINE" of the field at `path` ("spec.hooks.postRequest[0].lua") of a source's manifest, for

@@ -135,6 +135,13 @@ static struct error *dir_get_object(struct catalog *catalog, const char *kind,
                         operation);
 }
 
+static void run_declare(struct work *base)
+{
+    struct dir_work *work = (struct dir_work *)base;
+
+    work->error = dir_child_check(work->entry->child_path);
+}
+
 static void run_publish(struct work *base)
 {
     struct dir_work *work = (struct dir_work *)base;
@@ -158,6 +165,7 @@ static void deliver_plain(struct work *base)
     work->done.plain(work->context, TAKE(work->error));
 }
 
+static const struct work_ops declare_ops = {run_declare, deliver_plain, work_free};
 static const struct work_ops publish_ops = {run_publish, deliver_plain, work_free};
 static const struct work_ops withdraw_ops = {run_remove_child, deliver_plain, work_free};
 
@@ -165,6 +173,22 @@ static struct error *source_moved_on(const struct source *source)
 {
     return error_new(ERROR_CONFLICT, "Conflict", "%s/%s has changed meanwhile",
                      source->namespace_name, source->name);
+}
+
+/* Nobody looks for an ExternalArtifact file without an artifact; but the name must be free. */
+static struct error *dir_declare(struct catalog *catalog, const struct source *source,
+                                 catalog_done done, void *context, struct operation **operation)
+{
+    struct dir_catalog *dir = dir_of(catalog);
+    struct dir_entry *entry = dir_find_entry(dir, source->namespace_name, source->name);
+    struct dir_work *work = entry ? work_new(dir, entry, context) : NULL;
+
+    if (!entry)
+        return source_moved_on(source);
+    if (!work)
+        return error_out_of_memory();
+    work->done.plain = done;
+    return work_start(dir->loop, &work->work, &declare_ops, operation);
 }
 
 static struct error *dir_publish(struct catalog *catalog, const struct source *source,
@@ -353,7 +377,7 @@ static void deliver_announcement(struct work *base)
     for (size_t i = 0; i < dir->entry_count; i++) {
         if (!dir->entries[i]->gone && listener->source_changed)
             listener->source_changed(listener->context, dir->entries[i]->namespace_name,
-                                     dir->entries[i]->name);
+                                     dir->entries[i]->name, false);
     }
     if (listener->synced)
         listener->synced(listener->context);
@@ -395,6 +419,7 @@ static const struct catalog_ops dir_ops = {
     .start = dir_start,
     .get = dir_get,
     .get_object = dir_get_object,
+    .declare = dir_declare,
     .publish = dir_publish,
     .withdraw = dir_withdraw,
     .patch_status = dir_patch_status,

@@ -114,18 +114,33 @@ static int keep_transition(const json_t *existing, json_t *child)
     return json_set_string(ready_condition(child), "lastTransitionTime", since);
 }
 
+/* The file's object if it is one of ours, NULL if there is none. */
+static struct error *read_own_child(const char *path, json_t **child)
+{
+    struct error *error = read_child(path, child);
+
+    if (!error && *child && !is_ours(*child))
+        error = error_new(ERROR_CONFIGURATION, "NameConflict",
+                          "%s: there is an ExternalArtifact of this name that belongs to another "
+                          "owner; rename this source or remove that file",
+                          path);
+    return error;
+}
+
+struct error *dir_child_check(const char *path)
+{
+    _cleanup_(json) json_t *existing = NULL;
+
+    return read_own_child(path, &existing);
+}
+
 struct error *dir_child_write(const char *path, json_t *child)
 {
     _cleanup_(json) json_t *existing = NULL;
-    struct error *error = read_child(path, &existing);
+    struct error *error = read_own_child(path, &existing);
 
     if (error)
         return error;
-    if (existing && !is_ours(existing))
-        return error_new(ERROR_CONFIGURATION, "NameConflict",
-                         "%s: there is an ExternalArtifact of this name that belongs to another "
-                         "owner; rename this source or remove that file",
-                         path);
     if (keep_transition(existing, child))
         return error_out_of_memory();
     return existing && json_equal(existing, child) ? NULL : dir_write_object(path, child);

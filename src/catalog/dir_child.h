@@ -12,6 +12,10 @@
 json_t *dir_child_object(const struct source *source, const struct artifact_record *record,
                          int64_t now_ms);
 
+/* Whether the file at `path` may be written: it is not there or it is of an ExternalSource of ours;
+ * else ERROR_CONFIGURATION, NameConflict. Blocks: for the thread pool. */
+struct error *dir_child_check(const char *path) __attribute__((warn_unused_result));
+
 /* Makes the file at `path` say `child`, with directories as needed; one that says so already is
  * left alone, and so is the time since when it is Ready. A file that is not an ExternalSource's of
  * ours: ERROR_CONFIGURATION, NameConflict. Blocks: for the thread pool. */

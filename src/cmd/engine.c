@@ -140,12 +140,30 @@ static struct error *start_servers(struct engine *engine)
     return error;
 }
 
+/* The Service's name in the cluster; before it the pod's, where each pod has artifacts of its own.
+ */
+static char *service_url(const struct settings *settings)
+{
+    bool own = !settings->storage_shared && settings->pod_name;
+    const char *port = strrchr(settings->storage_addr, ':');
+
+    return format_string("http://%s%s%s.%s.svc.cluster.local%s", own ? settings->pod_name : "",
+                         own ? "." : "", settings->service_name,
+                         settings->pod_namespace ? settings->pod_namespace : "default",
+                         port && strcmp(port, ":80") != 0 ? port : "");
+}
+
 /* Where consumers find artifacts: as advertised, or where the server really listens or would
  * listen. */
 static struct error *name_base_url(struct engine *engine)
 {
     const struct settings *settings = engine->settings;
     const char *address = settings->storage_adv_addr;
+
+    if (!address && settings->service_name) {
+        engine->artifact_base_url = service_url(settings);
+        return engine->artifact_base_url ? NULL : error_out_of_memory();
+    }
 
     if (!address && engine->servers[ENGINE_ARTIFACTS])
         address = http_server_address(engine->servers[ENGINE_ARTIFACTS]);
@@ -207,11 +225,20 @@ static uint64_t draw(void *context)
     return value;
 }
 
+void engine_finish(struct engine *engine)
+{
+    uv_stop(&engine->loop);
+}
+
+/* Nothing runs any more. */
 static void all_done(void *context)
 {
     struct engine *engine = context;
 
-    uv_stop(&engine->loop);
+    if (engine->stopped)
+        engine->stopped(engine->context);
+    else
+        engine_finish(engine);
 }
 
 static void reconciled(void *context, const struct source *source,
@@ -249,20 +276,25 @@ static struct error *make_reconciler(struct engine *engine)
     return engine->reconciler ? NULL : error_out_of_memory();
 }
 
-static void on_signal(uv_signal_t *handle, int number)
+void engine_stop(struct engine *engine, int64_t grace_ms)
 {
-    struct engine *engine = handle->data;
-    struct error *error = NULL;
-
     if (engine->stopping)
         return;
     engine->stopping = true;
     atomic_store(&engine->ready, false);
-    log_info(engine->log, NULL, "stopping", "signal", strsignal(number), NULL);
-    error = reconciler_stop(engine->reconciler, STOP_GRACE_MS, all_done, engine);
+    struct error *error = reconciler_stop(engine->reconciler, grace_ms, all_done, engine);
     if (error)
         all_done(engine);
     error_free(error);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct engine *engine = handle->data;
+
+    if (!engine->stopping)
+        log_info(engine->log, NULL, "stopping", "signal", strsignal(number), NULL);
+    engine_stop(engine, STOP_GRACE_MS);
 }
 
 static void watch_signals(struct engine *engine)
@@ -277,81 +309,112 @@ static void watch_signals(struct engine *engine)
     }
 }
 
-static struct error *add_catalog_modules(struct engine *engine, struct lua_module_set *set)
-{
-    size_t count;
-    const struct catalog_module *modules = catalog_modules(engine->catalog, &count);
-
-    for (size_t i = 0; i < count; i++) {
-        enum lua_module_kind kind;
-
-        if (!lua_module_kind_parse(modules[i].kind, &kind))
-            continue;
-        struct error *error = lua_modules_add(set, kind, modules[i].name, modules[i].origin,
-                                              modules[i].text, modules[i].length);
-        if (error)
-            return error;
-    }
-    return NULL;
-}
-
-static struct error *collect_modules(struct engine *engine, bool shipped_only,
-                                     struct lua_module_set **set)
-{
-    const struct settings *settings = engine->settings;
-    struct error *error = lua_modules_shipped(set);
-
-    for (size_t i = 0; !error && !shipped_only && i < settings->lua_path_count; i++)
-        error = lua_modules_add_directory(*set, settings->lua_paths[i]);
-    if (!error && !shipped_only)
-        error = add_catalog_modules(engine, *set);
-    if (error)
-        lua_modules_free(TAKE(*set));
-    return error;
-}
-
 static void give_up(struct engine *engine, struct error *error)
 {
     log_error(engine->log, NULL, error, "cannot start", NULL);
     error_free(error);
-    engine->modules_refused = true;
+    engine->failed = true;
     uv_stop(&engine->loop);
 }
 
-static void modules_loaded(void *context, struct error *error);
-
-static struct error *load_modules(struct engine *engine)
+/* Ready to serve: everything has loaded, and what is published can be answered for here. */
+static void tell_ready(struct engine *engine)
 {
-    _cleanup_(lua_modules) struct lua_module_set *set = NULL;
-    struct error *error = collect_modules(engine, engine->modules_refused, &set);
-
-    if (error)
-        return error;
-    return lua_runtime_load(engine->lua, TAKE(set), modules_loaded, engine, &engine->loading);
+    atomic_store(&engine->ready,
+                 engine->loaded && (engine->leading || engine->settings->storage_shared));
 }
 
-/* Modules of the user's that do not load change nothing: what ships goes on, and the sources that
- * need no more than that are served. */
+static void begin_when_ready(struct engine *engine)
+{
+    tell_ready(engine);
+    if (engine->loaded && engine->leading && !engine->stopping)
+        reconciler_start(engine->reconciler);
+}
+
 static void modules_loaded(void *context, struct error *error)
 {
     struct engine *engine = context;
 
-    engine->loading = NULL;
-    if (error && !engine->modules_refused) {
-        log_error(engine->log, NULL, error,
-                  "Lua modules do not load; only the shipped ones are used", NULL);
-        error_free(error);
-        engine->modules_refused = true;
-        error = load_modules(engine);
-        if (!error)
-            return;
-    } else if (!error) {
-        error = reconciler_start(engine->reconciler);
-    }
-    if (error)
+    if (error) {
         give_up(engine, error);
-    else
-        atomic_store(&engine->ready, true);
+        return;
+    }
+    engine->loaded = true;
+    begin_when_ready(engine);
+}
+
+static void modules_reloaded(void *context)
+{
+    struct engine *engine = context;
+
+    reconciler_wake_all(engine->reconciler);
+}
+
+static struct error *make_modules(struct engine *engine)
+{
+    struct module_loader_options options = {
+        .loop = &engine->loop,
+        .log = engine->log,
+        .metrics = engine->metrics,
+        .catalog = engine->catalog,
+        .lua = engine->lua,
+        .paths = engine->settings->lua_paths,
+        .path_count = engine->settings->lua_path_count,
+        .loaded = modules_loaded,
+        .reloaded = modules_reloaded,
+        .context = engine,
+    };
+
+    engine->modules = module_loader_new(&options);
+    return engine->modules ? NULL : error_out_of_memory();
+}
+
+static void source_changed(void *context, const char *namespace_name, const char *name,
+                           bool deleting)
+{
+    struct engine *engine = context;
+
+    reconciler_source_changed(engine->reconciler, namespace_name, name, deleting);
+}
+
+static void source_gone(void *context, const char *namespace_name, const char *name)
+{
+    struct engine *engine = context;
+
+    reconciler_source_gone(engine->reconciler, namespace_name, name);
+}
+
+static void modules_changed(void *context)
+{
+    struct engine *engine = context;
+
+    module_loader_changed(engine->modules);
+}
+
+static void catalog_synced(void *context)
+{
+    struct engine *engine = context;
+
+    module_loader_start(engine->modules);
+}
+
+static struct error *start_catalog(struct engine *engine)
+{
+    struct catalog_listener listener = {
+        .source_changed = source_changed,
+        .source_gone = source_gone,
+        .modules_changed = modules_changed,
+        .synced = catalog_synced,
+        .context = engine,
+    };
+
+    return catalog_start(engine->catalog, &listener);
+}
+
+void engine_lead(struct engine *engine)
+{
+    engine->leading = true;
+    begin_when_ready(engine);
 }
 
 struct error *engine_start(struct engine *engine, struct catalog *catalog)
@@ -373,15 +436,12 @@ struct error *engine_start(struct engine *engine, struct catalog *catalog)
         error = make_lua(engine);
     if (!error)
         error = make_reconciler(engine);
+    if (!error)
+        error = make_modules(engine);
     if (error)
         return error;
     watch_signals(engine);
-    error = load_modules(engine);
-    if (!error || error->kind != ERROR_CONFIGURATION)
-        return error;
-    modules_loaded(engine,
-                   error); /* a file that is missing or unreadable: as one that does not load */
-    return NULL;
+    return start_catalog(engine);
 }
 
 void engine_run(struct engine *engine)
@@ -400,7 +460,7 @@ void engine_free(struct engine *engine)
 {
     if (!engine->settings)
         return;
-    operation_cancel(&engine->loading);
+    module_loader_free(engine->modules);
     for (size_t i = 0; i < ENGINE_SERVERS; i++)
         http_server_free(engine->servers[i]);
     reconciler_free(engine->reconciler);

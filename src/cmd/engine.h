@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "catalog/catalog.h"
+#include "cmd/module_loader.h"
 #include "cmd/settings.h"
 #include "http/client.h"
 #include "http/egress.h"
@@ -38,14 +39,18 @@ struct engine {
     struct reconciler *reconciler;
     struct http_server *servers[ENGINE_SERVERS];
     char *artifact_base_url;
-    struct operation *loading; /* of modules */
-    uv_signal_t signals[2];    /* SIGTERM, SIGINT */
-    atomic_bool ready;         /* what /readyz says; read by the server's thread */
-    bool modules_refused; /* modules of the user's did not load: only the shipped ones are there */
+    struct module_loader *modules;
+    uv_signal_t signals[2]; /* SIGTERM, SIGINT */
+    atomic_bool ready;      /* what /readyz says; read by the server's thread */
+    bool loaded;            /* the catalog is there and the modules have loaded */
+    bool leading;           /* we may reconcile; true from the start where nobody competes */
     bool stopping;
+    bool failed; /* it could not start */
+    /* What a command adds; each may be NULL: */
     void (*reconciled)(void *context, const struct source *source,
                        const struct source_status *status);
-    void *context; /* of `reconciled` */
+    void (*stopped)(void *context); /* nothing is reconciled any more: engine_finish must follow */
+    void *context;                  /* of both */
 };
 
 /* Makes what does not depend on the catalog: loop, log, blobs, metrics. `settings` outlives the
@@ -53,10 +58,20 @@ struct engine {
 struct error *engine_init(struct engine *engine, const struct settings *settings)
     __attribute__((warn_unused_result));
 
-/* Makes the rest over `catalog` (owned from here on), loads the Lua modules and, when these have
- * loaded, begins to reconcile. With settings->once the loop ends by itself. */
+/* Makes the rest over `catalog` (owned from here on), starts it, loads the Lua modules and, when
+ * these have loaded and we lead, begins to reconcile. With settings->once the loop ends by itself.
+ */
 struct error *engine_start(struct engine *engine, struct catalog *catalog)
     __attribute__((warn_unused_result));
+
+/* We lead from now on. */
+void engine_lead(struct engine *engine);
+
+/* Begins no more reconciles, cancels after `grace_ms` what still runs, and ends the loop. */
+void engine_stop(struct engine *engine, int64_t grace_ms);
+
+/* Ends the loop. */
+void engine_finish(struct engine *engine);
 
 /* Runs the loop until the work is done (once) or SIGTERM or SIGINT has come and what was running
  * has ended. */

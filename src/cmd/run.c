@@ -37,7 +37,7 @@ static void print_help(void)
         "serves the artifacts. With --once: exit 0 when all sources are Ready, else 1; 2 for bad "
         "usage.\n\n"
         "Flags:\n");
-    settings_help();
+    settings_help(COMMAND_RUN);
 }
 
 /* "12s", "5m", "3h", "2d": short, as kubectl shows ages. */
@@ -192,14 +192,19 @@ static struct error *run(struct engine *engine, const struct settings *settings,
         engine->reconciled = add_row;
         engine->context = &table;
     }
+    engine->leading = true;
     error = engine_start(engine, catalog);
     if (!error)
         engine_run(engine);
     if (!error && settings->once) {
         print_table(&table);
         *exit_code =
-            faults > 0 || table.failed || engine->modules_refused || engine->stopping ? 1 : 0;
+            faults > 0 || table.failed || module_loader_refused(engine->modules) || engine->stopping
+                ? 1
+                : 0;
     }
+    if (engine->failed)
+        *exit_code = 1;
     free_table(&table);
     return error;
 }
@@ -209,7 +214,7 @@ int cmd_run(int argc, char **argv)
     struct settings settings;
     struct engine engine = {0};
     int exit_code = 0;
-    struct error *error = settings_read(argc, argv, &settings);
+    struct error *error = settings_read(argc, argv, COMMAND_RUN, &settings);
 
     if (!error && settings.help) {
         print_help();

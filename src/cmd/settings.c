@@ -15,69 +15,9 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/yaml.h"
+#include "cmd/settings_table.h"
 
 #define CONFIG_FILE_MAX ((size_t)1 << 20)
-
-enum setting_type { TEXT, TEXTS, FLAG, NUMBER, DURATION, SIZE, LEVEL, ENCODING, PORT, ENABLED };
-
-struct setting {
-    const char *flag;     /* also the file's key; NULL for a variable that has no flag */
-    const char *variable; /* NULL if there is none */
-    enum setting_type type;
-    size_t offset;       /* in struct settings */
-    size_t count_offset; /* TEXTS: of the count */
-    const char *default_text;
-    const char *argument; /* how help names the value */
-    const char *help;
-};
-
-#define AT(member) offsetof(struct settings, member)
-
-static const struct setting table[] = {
-    {"once", NULL, FLAG, AT(once), 0, NULL, NULL,
-     "reconcile every source once, print a table, and exit"},
-    {"storage-backend", "STORAGE_BACKEND", TEXT, AT(storage_backend), 0, "file", "NAME",
-     "where artifacts are kept: file (alias pvc) or memory"},
-    {"storage-path", "PVC_STORAGE_PATH", TEXT, AT(storage_path), 0, "./sluice-data", "DIR",
-     "directory of artifacts, status and ExternalArtifacts"},
-    {"storage-addr", NULL, TEXT, AT(storage_addr), 0, "127.0.0.1:8080", "ADDR",
-     "address of the artifact server; 0 switches it off"},
-    {"storage-adv-addr", NULL, TEXT, AT(storage_adv_addr), 0, NULL, "HOST[:PORT]",
-     "address in artifacts' URLs (default: the artifact server's)"},
-    {"metrics-addr", NULL, TEXT, AT(metrics_addr), 0, "127.0.0.1:8081", "ADDR",
-     "address of /metrics; 0 switches it off"},
-    {"health-addr", NULL, TEXT, AT(health_addr), 0, "127.0.0.1:9440", "ADDR",
-     "address of /healthz and /readyz; 0 switches it off"},
-    {NULL, "ARTIFACT_SERVER_PORT", PORT, AT(storage_addr), 0, NULL, NULL, NULL},
-    {NULL, "ARTIFACT_SERVER_ENABLED", ENABLED, AT(storage_addr), 0, NULL, NULL, NULL},
-    {NULL, "METRICS_ENABLED", ENABLED, AT(metrics_addr), 0, NULL, NULL, NULL},
-    {"lua-path", NULL, TEXTS, AT(lua_paths), AT(lua_path_count), NULL, "DIR",
-     "directory of Lua modules (generators/, policies/, transforms/, libraries/); may be repeated"},
-    {"secret", NULL, TEXTS, AT(secrets), AT(secret_count), NULL, "NS/NAME.KEY=env:VAR|file:PATH",
-     "a Secret's key from the environment or a file; may be repeated"},
-    {"log-level", NULL, LEVEL, AT(log_level), 0, "info", "LEVEL", "debug, info or error"},
-    {"log-encoding", NULL, ENCODING, AT(log_encoding), 0, "json", "ENCODING", "json or console"},
-    {"concurrent", NULL, NUMBER, AT(concurrent), 0, "1000", "N", "reconciles at once"},
-    {"spool-path", NULL, TEXT, AT(spool_path), 0, NULL, "DIR",
-     "directory for large bodies on their way (default: below --storage-path)"},
-    {"http-timeout", "HTTP_TIMEOUT", DURATION, AT(http_timeout_ms), 0, "30s", "DURATION",
-     "time for a fetch, where spec.timeout does not say"},
-    {"http-max-conns-per-host", "HTTP_MAX_CONNS_PER_HOST", NUMBER, AT(http_max_conns_per_host), 0,
-     "500", "N", "fetches at once from one host"},
-    {"http-user-agent", "HTTP_USER_AGENT", TEXT, AT(http_user_agent), 0, "sluice/" SLUICE_VERSION,
-     "TEXT", "User-Agent of fetches"},
-    {"max-body-size", NULL, SIZE, AT(max_body_size), 0, "128Mi", "SIZE",
-     "largest body that is taken from upstream, decoded"},
-    {"retry-max-attempts", "RETRY_MAX_ATTEMPTS", NUMBER, AT(retry_max_attempts), 0, "10", "N",
-     "attempts with backoff before the interval counts again"},
-    {"retry-base-delay", "RETRY_BASE_DELAY", DURATION, AT(retry_base_delay_ms), 0, "1s", "DURATION",
-     "backoff after the first failure"},
-    {"retry-max-delay", "RETRY_MAX_DELAY", DURATION, AT(retry_max_delay_ms), 0, "5m", "DURATION",
-     "longest backoff"},
-    {"help", NULL, FLAG, AT(help), 0, NULL, NULL, "print this help"},
-};
-
-static const size_t table_count = sizeof(table) / sizeof(table[0]);
 
 bool size_parse(const char *text, uint64_t *bytes)
 {
@@ -174,7 +114,9 @@ static bool set_port(struct settings *settings, const struct setting *setting, c
 
     if (!number_parse(text, &port) || port > 65535)
         return false;
-    *address = keep(settings, format_string("127.0.0.1:%u", port));
+    *address =
+        keep(settings,
+             format_string("%s:%u", settings->command == COMMAND_RUN ? "127.0.0.1" : "", port));
     return *address != NULL;
 }
 
@@ -219,39 +161,56 @@ static struct error *set_from(struct settings *settings, const struct setting *s
                      accepted(setting));
 }
 
-static const struct setting *find_flag(const char *name, size_t length)
+static bool has(enum settings_command command, const struct setting *setting)
 {
-    for (size_t i = 0; i < table_count; i++) {
-        if (table[i].flag && strlen(table[i].flag) == length &&
-            strncmp(table[i].flag, name, length) == 0)
-            return &table[i];
+    return setting->of == BOTH ||
+           setting->of == (command == COMMAND_RUN ? RUN_ONLY : CONTROLLER_ONLY);
+}
+
+static const char *default_of(enum settings_command command, const struct setting *setting)
+{
+    return command == COMMAND_CONTROLLER && setting->controller_default
+               ? setting->controller_default
+               : setting->default_text;
+}
+
+static const struct setting *find_flag(enum settings_command command, const char *name,
+                                       size_t length)
+{
+    for (size_t i = 0; i < settings_table_count; i++) {
+        if (settings_table[i].flag && has(command, &settings_table[i]) &&
+            strlen(settings_table[i].flag) == length &&
+            strncmp(settings_table[i].flag, name, length) == 0)
+            return &settings_table[i];
     }
     return NULL;
 }
 
 static struct error *read_defaults(struct settings *settings)
 {
-    for (size_t i = 0; i < table_count; i++) {
-        struct error *error = table[i].default_text ? set_from(settings, &table[i], table[i].flag,
-                                                               table[i].default_text)
-                                                    : NULL;
+    for (size_t i = 0; i < settings_table_count; i++) {
+        const char *text = has(settings->command, &settings_table[i])
+                               ? default_of(settings->command, &settings_table[i])
+                               : NULL;
+        struct error *error =
+            text ? set_from(settings, &settings_table[i], settings_table[i].flag, text) : NULL;
+
         if (error)
             return error;
     }
-    settings->grace_period_s = 10;
     return NULL;
 }
 
 static struct error *read_environment(struct settings *settings)
 {
-    for (size_t i = 0; i < table_count; i++) {
-        const char *value = table[i].variable ? getenv(table[i].variable) : NULL;
+    for (size_t i = 0; i < settings_table_count; i++) {
+        const char *value = settings_table[i].variable ? getenv(settings_table[i].variable) : NULL;
 
-        if (!value || !*value)
+        if (!value || !*value || !has(settings->command, &settings_table[i]))
             continue;
-        _cleanup_(free) char *origin = format_string("$%s", table[i].variable);
-        struct error *error =
-            set_from(settings, &table[i], origin ? origin : table[i].variable, value);
+        _cleanup_(free) char *origin = format_string("$%s", settings_table[i].variable);
+        struct error *error = set_from(settings, &settings_table[i],
+                                       origin ? origin : settings_table[i].variable, value);
         if (error)
             return error;
     }
@@ -265,7 +224,7 @@ struct config_file {
 
 static struct error *set_from_file(struct config_file *file, const char *key, const json_t *value)
 {
-    const struct setting *setting = find_flag(key, strlen(key));
+    const struct setting *setting = find_flag(file->settings->command, key, strlen(key));
     _cleanup_(free) char *origin = format_string("%s: %s", file->path, key);
     char *text = NULL;
 
@@ -331,27 +290,27 @@ static struct error *read_file(struct settings *settings, const char *path)
 }
 
 /* One argument of the command line, "--flag", "--flag=value" or a path; *index moves over a value
- * that follows. `config` receives --config; `settings` is NULL in the pass that only looks for it.
- */
+ * that follows. `config` receives --config; `looking` in the pass that only looks for it. */
 static struct error *read_argument(int argc, char **argv, int *index, struct settings *settings,
-                                   const char **config)
+                                   bool looking, const char **config)
 {
     const char *argument = argv[*index];
 
     if (strncmp(argument, "--", 2) != 0) {
-        static const struct setting paths = {
-            .type = TEXTS, .offset = AT(paths), .count_offset = AT(path_count)};
+        static const struct setting paths = {.type = TEXTS,
+                                             .offset = offsetof(struct settings, paths),
+                                             .count_offset = offsetof(struct settings, path_count)};
 
         if (argument[0] == '-' && argument[1])
             return error_new(ERROR_CONFIGURATION, "Usage", "unknown flag '%s'; see --help",
                              argument);
-        return settings && !append_text(settings, &paths, argument) ? error_out_of_memory() : NULL;
+        return !looking && !append_text(settings, &paths, argument) ? error_out_of_memory() : NULL;
     }
     const char *name = argument + 2;
     const char *equals = strchr(name, '=');
     size_t length = equals ? (size_t)(equals - name) : strlen(name);
     bool is_config = length == 6 && strncmp(name, "config", 6) == 0;
-    const struct setting *setting = find_flag(name, length);
+    const struct setting *setting = find_flag(settings->command, name, length);
     const char *value = equals ? equals + 1 : NULL;
 
     if (!setting && !is_config)
@@ -365,17 +324,17 @@ static struct error *read_argument(int argc, char **argv, int *index, struct set
         value = argv[++*index];
     if (is_config)
         *config = value;
-    if (!settings || is_config)
+    if (looking || is_config)
         return NULL;
     _cleanup_(free) char *origin = format_string("--%.*s", (int)length, name);
     return set_from(settings, setting, origin ? origin : name, value);
 }
 
 static struct error *read_command_line(int argc, char **argv, struct settings *settings,
-                                       const char **config)
+                                       bool looking, const char **config)
 {
     for (int i = 1; i < argc; i++) {
-        struct error *error = read_argument(argc, argv, &i, settings, config);
+        struct error *error = read_argument(argc, argv, &i, settings, looking, config);
 
         if (error)
             return error;
@@ -383,13 +342,15 @@ static struct error *read_command_line(int argc, char **argv, struct settings *s
     return NULL;
 }
 
-struct error *settings_read(int argc, char **argv, struct settings *settings)
+struct error *settings_read(int argc, char **argv, enum settings_command command,
+                            struct settings *settings)
 {
     const char *config = NULL;
     struct error *error = NULL;
 
     memset(settings, 0, sizeof(*settings));
-    error = read_command_line(argc, argv, NULL, &config);
+    settings->command = command;
+    error = read_command_line(argc, argv, settings, true, &config);
     if (!error)
         error = read_defaults(settings);
     if (!error && config)
@@ -397,26 +358,29 @@ struct error *settings_read(int argc, char **argv, struct settings *settings)
     if (!error)
         error = read_environment(settings);
     if (!error)
-        error = read_command_line(argc, argv, settings, &config);
+        error = read_command_line(argc, argv, settings, false, &config);
     return error;
 }
 
-void settings_help(void)
+void settings_help(enum settings_command command)
 {
     printf("  %-30s  %s\n", "--config FILE",
            "YAML file of settings, keys named like these flags; flags and environment win");
-    for (size_t i = 0; i < table_count; i++) {
+    for (size_t i = 0; i < settings_table_count; i++) {
         char flag[64];
 
-        if (!table[i].flag)
+        const char *default_text = default_of(command, &settings_table[i]);
+
+        if (!settings_table[i].flag || !has(command, &settings_table[i]))
             continue;
-        snprintf(flag, sizeof(flag), "--%s%s%s", table[i].flag, table[i].argument ? " " : "",
-                 table[i].argument ? table[i].argument : "");
-        printf("  %-30s  %s", flag, table[i].help);
-        if (table[i].default_text)
-            printf(" (default %s)", table[i].default_text);
-        if (table[i].variable)
-            printf(" [$%s]", table[i].variable);
+        snprintf(flag, sizeof(flag), "--%s%s%s", settings_table[i].flag,
+                 settings_table[i].argument ? " " : "",
+                 settings_table[i].argument ? settings_table[i].argument : "");
+        printf("  %-30s  %s", flag, settings_table[i].help);
+        if (default_text)
+            printf(" (default %s)", default_text);
+        if (settings_table[i].variable)
+            printf(" [$%s]", settings_table[i].variable);
         printf("\n");
     }
 }

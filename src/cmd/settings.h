@@ -13,7 +13,10 @@
 #include "base/error.h"
 #include "base/log.h"
 
+enum settings_command { COMMAND_RUN, COMMAND_CONTROLLER };
+
 struct settings {
+    enum settings_command command;
     bool once;
     const char *storage_backend;
     const char *storage_path;
@@ -36,21 +39,36 @@ struct settings {
     unsigned retry_max_attempts;
     int64_t retry_base_delay_ms;
     int64_t retry_max_delay_ms;
-    unsigned grace_period_s;
-    const char **paths; /* what is not a flag */
+    bool storage_shared; /* every replica serves the same artifacts */
+    /* Of the controller: */
+    const char *kubeconfig;
+    const char
+        *service_name; /* of the Service before the artifact server; NULL: not in a cluster */
+    const char *pod_name;
+    const char *pod_namespace;
+    bool watch_all_namespaces;
+    const char *watch_label_selector;
+    const char *watch_configs_label_selector;
+    const char *events_addr;
+    bool leader_election;
+    int64_t lease_duration_ms;
+    int64_t lease_renew_deadline_ms;
+    int64_t lease_retry_ms;
+    bool no_cross_namespace_refs; /* accepted for Flux's sake: there are none */
+    const char **paths;           /* what is not a flag */
     size_t path_count;
     bool help;
     void *owned; /* texts that came from the file */
 };
 
-/* Fills in defaults, then the file, then the environment, then the command line. Errors are
- * ERROR_CONFIGURATION, Usage: they name the flag, variable or key, what was found and what is
- * accepted. */
-struct error *settings_read(int argc, char **argv, struct settings *settings)
-    __attribute__((warn_unused_result));
+/* Reads the settings that `command` has: fills in defaults, then the file, then the environment,
+ * then the command line. Errors are ERROR_CONFIGURATION, Usage: they name the flag, variable or
+ * key, what was found and what is accepted. */
+struct error *settings_read(int argc, char **argv, enum settings_command command,
+                            struct settings *settings) __attribute__((warn_unused_result));
 
-/* Prints a line for each flag. */
-void settings_help(void);
+/* Prints a line for each flag of the command. */
+void settings_help(enum settings_command command);
 
 void settings_free(struct settings *settings);
 

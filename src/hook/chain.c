@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/base64.h"
+#include "base/buffer.h"
 #include "base/json.h"
 
 struct chain {
@@ -175,24 +177,33 @@ static void hook_done(void *context, struct error *error, bool explicit,
     chain_finish(chain, error);
 }
 
-static struct error *chain_step(struct chain *chain)
+/* Where the script's text stands, for messages; NULL for a module, which has a name of its own. */
+static char *place_of(const struct chain *chain, const struct hook_spec *hook)
+{
+    if (hook->kind == HOOK_LUA_FROM)
+        return format_string("ConfigMap %s/%s key %s", chain->call.source->namespace_name,
+                             hook->config_map, hook->config_map_key);
+    if (hook->kind != HOOK_LUA)
+        return NULL;
+    _cleanup_(free) char *field = format_string("%s.lua", hook->path);
+    return field ? catalog_locate(chain->call.catalog, chain->call.source, field, true) : NULL;
+}
+
+/* `text` is the script's, NULL for a module. */
+static struct error *run_transform(struct chain *chain, const char *text, size_t length)
 {
     const struct hook_spec *hook = current_hook(chain);
     _cleanup_(json) json_t *environment = environment_for_lua(hook);
-    _cleanup_(free) char *field = format_string("%s.lua", hook->path);
+    _cleanup_(free) char *place = place_of(chain, hook);
 
-    if (!environment || !field)
+    if (!environment)
         return error_out_of_memory();
 
-    _cleanup_(free) char *place =
-        hook->kind == HOOK_LUA
-            ? catalog_locate(chain->call.catalog, chain->call.source, field, true)
-            : NULL;
     struct transform_call call = {
         .label = hook->name,
         .place = place,
-        .text = hook->kind == HOOK_LUA ? hook->lua : NULL,
-        .text_length = hook->lua_length,
+        .text = text,
+        .text_length = length,
         .module = hook->kind == HOOK_MODULE ? hook->module : NULL,
         .input = chain->payload,
         .env = environment,
@@ -204,6 +215,52 @@ static struct error *chain_step(struct chain *chain)
 
     chain->hook_started_ms = clock_monotonic_ms(chain->call.clock);
     return transform_run(chain->call.transformer, &call, hook_done, chain, &chain->running);
+}
+
+static struct error *run_from(struct chain *chain, const struct catalog_object *object)
+{
+    const struct hook_spec *hook = current_hook(chain);
+    const char *encoded = object ? json_get_string(object->data, hook->config_map_key) : NULL;
+    _cleanup_(buffer) struct buffer text = BUFFER_INIT;
+
+    if (!object)
+        return error_new(ERROR_CONFIGURATION, "InvalidSpec",
+                         "ConfigMap %s/%s: not found; %s.luaFrom refers to it",
+                         chain->call.source->namespace_name, hook->config_map, hook->path);
+    if (!encoded)
+        return error_new(ERROR_CONFIGURATION, "InvalidSpec",
+                         "ConfigMap %s/%s: has no key '%s', which %s.luaFrom refers to",
+                         chain->call.source->namespace_name, hook->config_map, hook->config_map_key,
+                         hook->path);
+    if (!base64_decode(&text, encoded, strlen(encoded)))
+        return error_new(
+            ERROR_CONFIGURATION, "InvalidSpec", "ConfigMap %s/%s: key '%s' is no base64",
+            chain->call.source->namespace_name, hook->config_map, hook->config_map_key);
+    if (text.failed)
+        return error_out_of_memory();
+    return run_transform(chain, buffer_string(&text), text.length);
+}
+
+static void script_read(void *context, struct error *error, const struct catalog_object *object)
+{
+    struct chain *chain = context;
+
+    chain->running = NULL;
+    if (!error)
+        error = run_from(chain, object);
+    if (error)
+        chain_finish(chain, error);
+}
+
+static struct error *chain_step(struct chain *chain)
+{
+    const struct hook_spec *hook = current_hook(chain);
+
+    if (hook->kind == HOOK_LUA_FROM)
+        return catalog_get_object(chain->call.catalog, "ConfigMap",
+                                  chain->call.source->namespace_name, hook->config_map, script_read,
+                                  chain, &chain->running);
+    return run_transform(chain, hook->kind == HOOK_LUA ? hook->lua : NULL, hook->lua_length);
 }
 
 struct error *hook_chain_run(const struct hook_chain_call *call, hook_chain_done done,

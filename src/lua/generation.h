@@ -52,7 +52,8 @@ struct lua_host {
     uint64_t seen_resumes; /* what the watchdog saw last, since when, and at what CPU time */
     int64_t seen_since_ms;
     int64_t seen_cpu_ms;
-    json_t *types; /* of a generator host: the types there are */
+    json_t *types;        /* of a generator host: the types there are */
+    char *loading_origin; /* of the module that it said it loads, while it loads */
 };
 
 struct generation {
@@ -91,7 +92,8 @@ void generation_free(struct generation *generation);
 bool generation_idle(const struct generation *generation);
 
 /* Both hosts have loaded, or one could not (`error`): for runtime.c. */
-void runtime_generation_loaded(struct generation *generation, struct error *error);
+void runtime_generation_loaded(struct generation *generation, struct error *error,
+                               const char *origin);
 
 /* The watchdog runs while requests are in flight or generations wait to end. */
 void runtime_watch(struct lua_runtime *runtime);

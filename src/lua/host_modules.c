@@ -124,12 +124,16 @@ void host_modules_open(struct host *host)
     lua_settop(lua, 0);
 }
 
-/* register(value of the module's chunk, origin); arguments: the registry's function, the module. */
+/* register(value of the module's chunk, origin); arguments: the registry's function, the module.
+ * Libraries run when they are required and transforms in processes of their own: of those only the
+ * syntax is checked, so that a slip is told when it is made. */
 static int load_module(lua_State *lua)
 {
     const struct lua_module *module = lua_touserdata(lua, 2);
 
     load_text(lua, module->text, module->length, module->origin);
+    if (module->kind == LUA_LIBRARY || module->kind == LUA_TRANSFORM)
+        return 0;
     lua_call(lua, 0, 1);
     lua_pushvalue(lua, 1);
     lua_insert(lua, -2);
@@ -190,10 +194,25 @@ static void send_loaded(struct host *host)
     buffer_free(&json);
 }
 
+/* {op: "loading", origin: …}: if the module never comes back, the core knows its name. */
+static void send_loading(lua_State *lua, const struct lua_module *module)
+{
+    struct buffer json = BUFFER_INIT;
+
+    buffer_append_string(&json, "{\"op\":\"loading\",\"origin\":");
+    lua_pushstring(lua, module->origin);
+    struct error *error = lua_json_encode(lua, -1, &json);
+    lua_pop(lua, 1);
+    buffer_append_byte(&json, '}');
+    if (!error)
+        host_send(&json, NULL, 0);
+    error_free(error);
+    buffer_free(&json);
+}
+
 void host_modules_start(struct host *host)
 {
     lua_State *lua = host->lua;
-    enum lua_module_kind kind = host->policy ? LUA_POLICY : LUA_GENERATOR;
 
     lua_settop(lua, 0);
     require(lua, host->policy ? "policy" : "factory");
@@ -201,9 +220,8 @@ void host_modules_start(struct host *host)
     for (size_t i = 0; i < host->modules->count; i++) {
         const struct lua_module *module = &host->modules->modules[i];
 
-        if (module->kind != kind)
-            continue;
         lua_settop(lua, 2);
+        send_loading(lua, module);
         lua_pushcfunction(lua, load_module);
         lua_pushvalue(lua, 2);
         lua_pushlightuserdata(lua, (void *)module);

@@ -46,6 +46,7 @@ void lua_host_clear(struct lua_host *host)
         close(host->page_descriptor);
     error_free(host->verdict);
     json_decref(host->types);
+    free(host->loading_origin);
 }
 
 struct error *lua_host_send(struct lua_host *host, const json_t *json, const void *bytes,
@@ -114,9 +115,8 @@ static void send_waiting(struct lua_host *host)
 }
 
 /* A module that does not load, in the words of whoever must mend it. */
-static struct error *load_error(const json_t *json)
+static struct error *load_error(const json_t *error)
 {
-    const json_t *error = json_object_get(json, "error");
     const char *origin = json_get_string(error, "origin");
     const char *message = json_get_string(error, "message");
     struct buffer clean = BUFFER_INIT;
@@ -143,7 +143,18 @@ static struct error *take_loaded(struct lua_host *host, const json_t *json)
     json_decref(host->types);
     host->types = json_deep_copy(types);
     send_waiting(host);
-    runtime_generation_loaded(host->generation, NULL);
+    runtime_generation_loaded(host->generation, NULL, NULL);
+    return NULL;
+}
+
+static struct error *take_loading(struct lua_host *host, const json_t *json)
+{
+    const char *origin = json_get_string(json, "origin");
+
+    if (host->state != HOST_LOADING || !origin)
+        return error_new(ERROR_INTERNAL, "Protocol", "loading at a wrong time");
+    free(host->loading_origin);
+    host->loading_origin = strdup(origin);
     return NULL;
 }
 
@@ -157,9 +168,14 @@ static struct error *take_frame(struct lua_host *host, struct channel_frame *fra
     if (strcmp(op, "loaded") == 0)
         return take_loaded(host, frame->json);
     if (strcmp(op, "load_failed") == 0) {
-        runtime_generation_loaded(host->generation, load_error(frame->json));
+        const json_t *fault = json_object_get(frame->json, "error");
+
+        runtime_generation_loaded(host->generation, load_error(fault),
+                                  json_get_string(fault, "origin"));
         return NULL;
     }
+    if (strcmp(op, "loading") == 0)
+        return take_loading(host, frame->json);
     int64_t id = json_get_integer(frame->json, key, 0);
     if (strcmp(op, "log") == 0 && id == 0)
         return NULL; /* said while loading, of no source */
@@ -201,6 +217,14 @@ static struct error *blame(struct lua_host *host, struct error *ended)
     return error;
 }
 
+/* The module that was being loaded never came back: starting again would end alike. */
+static void give_up_loading(struct lua_host *host, struct error *verdict)
+{
+    host->failed_starts = 0;
+    fail_all(host, verdict);
+    runtime_generation_loaded(host->generation, verdict, host->loading_origin);
+}
+
 static void ended(void *context, struct error *error)
 {
     struct lua_host *host = context;
@@ -217,19 +241,24 @@ static void ended(void *context, struct error *error)
         other->sent = false;
     if (request)
         fail_request(request, blame(host, error));
-    error_free(TAKE(host->verdict));
     atomic_store(&host->page->call, 0);
+    if (was_loading && host->verdict) {
+        error_free(error);
+        give_up_loading(host, TAKE(host->verdict));
+        return;
+    }
+    error_free(TAKE(host->verdict));
     if (host->failed_starts >= FAILED_STARTS_MAX) {
         host->failed_starts = 0;
         fail_all(host, error);
-        runtime_generation_loaded(host->generation, error);
+        runtime_generation_loaded(host->generation, error, NULL);
         return;
     }
     error_free(error);
     error = host->requests || was_loading ? lua_host_start(host) : NULL;
     if (error) {
         fail_all(host, error);
-        runtime_generation_loaded(host->generation, error);
+        runtime_generation_loaded(host->generation, error, NULL);
     }
 }
 
@@ -242,12 +271,16 @@ static struct error *send_module(struct lua_host *host, const struct lua_module 
     return json ? lua_host_send(host, json, module->text, module->length) : error_out_of_memory();
 }
 
-/* A policy host gets policies, a generator host generators; both get libraries. */
+/* A policy host gets policies, a generator host generators and, to check them, transforms; both get
+ * libraries. */
 static bool wants(const struct lua_host *host, const struct lua_module *module)
 {
     bool policy = strcmp(host->kind, "policy") == 0;
 
-    return module->kind == LUA_LIBRARY || module->kind == (policy ? LUA_POLICY : LUA_GENERATOR);
+    if (policy)
+        return module->kind == LUA_LIBRARY || module->kind == LUA_POLICY;
+    return module->kind == LUA_LIBRARY || module->kind == LUA_GENERATOR ||
+           module->kind == LUA_TRANSFORM;
 }
 
 static struct error *send_modules(struct lua_host *host)
@@ -346,9 +379,25 @@ static void check_control(struct lua_host *host, int64_t now_ms)
     host_process_kill(host->process);
 }
 
+static void check_loading(struct lua_host *host, int64_t now_ms)
+{
+    const struct lua_runtime_options *options = options_of(host);
+
+    if (host_process_cpu_ms(host->process) < options->call_cpu_ms &&
+        now_ms - host->seen_since_ms < options->call_wall_ms)
+        return;
+    if (!host->verdict)
+        host->verdict = error_new(ERROR_CONFIGURATION, "InvalidModule",
+                                  "%s: it ran for too long while it was loaded",
+                                  host->loading_origin ? host->loading_origin : "a module");
+    host_process_kill(host->process);
+}
+
 void lua_host_watch(struct lua_host *host, int64_t now_ms)
 {
     fail_overdue(host, now_ms);
+    if (host->process && host->state == HOST_LOADING)
+        check_loading(host, now_ms);
     if (host->process && host->state == HOST_READY)
         check_control(host, now_ms);
 }

@@ -202,25 +202,39 @@ struct error *lua_modules_shipped(struct lua_module_set **set)
     return error;
 }
 
+static struct error *read_file(struct lua_module_set *set, enum lua_module_kind kind,
+                               const char *name, const char *path)
+{
+    _cleanup_(buffer) struct buffer text = BUFFER_INIT;
+    struct error *error = file_read(path, LUA_MODULE_MAX, &text);
+
+    return error ? error
+                 : lua_modules_add(set, kind, name, path, buffer_string(&text), text.length);
+}
+
 static struct error *add_file(struct lua_module_set *set, enum lua_module_kind kind,
-                              const char *folder, const char *file)
+                              const char *folder, const char *file,
+                              const struct lua_module_filter *filter)
 {
     _cleanup_(free) char *name = module_name(file);
     _cleanup_(free) char *path = path_join(folder, file);
-    _cleanup_(buffer) struct buffer text = BUFFER_INIT;
+    _cleanup_(error) struct error *error = NULL;
 
     /* A mounted ConfigMap's own links begin with "..". */
     if (!name || strncmp(file, "..", 2) == 0)
         return NULL;
     if (!path)
         return error_out_of_memory();
-    struct error *error = file_read(path, LUA_MODULE_MAX, &text);
-    return error ? error
-                 : lua_modules_add(set, kind, name, path, buffer_string(&text), text.length);
+    if (filter->skip(filter->context, path))
+        return NULL;
+    error = read_file(set, kind, name, path);
+    if (!error || error->kind == ERROR_INTERNAL)
+        return TAKE(error);
+    return filter->refuse(filter->context, path, error);
 }
 
 static struct error *add_folder(struct lua_module_set *set, enum lua_module_kind kind,
-                                const char *path)
+                                const char *path, const struct lua_module_filter *filter)
 {
     _cleanup_(directory) DIR *directory = opendir(path);
     struct error *error = NULL;
@@ -229,11 +243,12 @@ static struct error *add_folder(struct lua_module_set *set, enum lua_module_kind
     if (!directory && errno != ENOENT)
         return error_from_errno(ERROR_CONFIGURATION, "FileNotFound", errno, "%s", path);
     while (!error && directory && (item = readdir(directory)))
-        error = add_file(set, kind, path, item->d_name);
+        error = add_file(set, kind, path, item->d_name, filter);
     return error;
 }
 
-struct error *lua_modules_add_directory(struct lua_module_set *set, const char *directory)
+struct error *lua_modules_add_directory(struct lua_module_set *set, const char *directory,
+                                        const struct lua_module_filter *filter)
 {
     struct error *error = NULL;
     struct stat found;
@@ -247,9 +262,24 @@ struct error *lua_modules_add_directory(struct lua_module_set *set, const char *
         if (!folder)
             return error_out_of_memory();
         folder[strlen(folder) - 1] = '\0'; /* without the final slash */
-        error = add_folder(set, folders[i].kind, folder);
+        error = add_folder(set, folders[i].kind, folder, filter);
     }
     return error;
+}
+
+bool lua_modules_equal(const struct lua_module_set *a, const struct lua_module_set *b)
+{
+    if (!a || !b || a->count != b->count)
+        return a == b;
+    for (size_t i = 0; i < a->count; i++) {
+        const struct lua_module *left = &a->modules[i];
+        const struct lua_module *right = &b->modules[i];
+
+        if (left->kind != right->kind || strcmp(left->name, right->name) != 0 ||
+            strcmp(left->origin, right->origin) != 0 || strcmp(left->digest, right->digest) != 0)
+            return false;
+    }
+    return true;
 }
 
 void lua_modules_free(struct lua_module_set *set)

@@ -47,15 +47,28 @@ struct error *lua_modules_add(struct lua_module_set *set, enum lua_module_kind k
                               const char *name, const char *origin, const char *text, size_t length)
     __attribute__((warn_unused_result));
 
+/* Which files of a directory are left out, and what is done about those that cannot be modules. */
+struct lua_module_filter {
+    bool (*skip)(void *context, const char *origin);
+    /* Returns NULL to go on without it. */
+    struct error *(*refuse)(void *context, const char *origin, const struct error *error);
+    void *context;
+};
+
 /* Adds generators/, policies/, transforms/ and libraries/ of a --lua-path directory; names that
  * begin with
  * ".." are skipped (a mounted ConfigMap's own links), other files than NAME.lua too. A directory
  * that is not there: ERROR_CONFIGURATION, FileNotFound. */
-struct error *lua_modules_add_directory(struct lua_module_set *set, const char *directory)
+struct error *lua_modules_add_directory(struct lua_module_set *set, const char *directory,
+                                        const struct lua_module_filter *filter)
     __attribute__((warn_unused_result));
 
 const struct lua_module *lua_modules_find(const struct lua_module_set *set,
                                           enum lua_module_kind kind, const char *name);
+
+/* Whether both hold the same modules with the same texts and origins; either may be NULL, which
+ * only NULL equals. */
+bool lua_modules_equal(const struct lua_module_set *a, const struct lua_module_set *b);
 
 /* "generator", "policy", ... as the label and messages say it; false if unknown. */
 const char *lua_module_kind_name(enum lua_module_kind kind);

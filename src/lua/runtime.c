@@ -90,7 +90,14 @@ static void end_retired(struct lua_runtime *runtime)
 
 static bool watched(const struct lua_runtime *runtime)
 {
-    return runtime->retired || (runtime->current && !generation_idle(runtime->current));
+    return runtime->retired || runtime->loading ||
+           (runtime->current && !generation_idle(runtime->current));
+}
+
+static void watch_hosts(struct generation *generation, int64_t now_ms)
+{
+    lua_host_watch(&generation->generator, now_ms);
+    lua_host_watch(&generation->policy, now_ms);
 }
 
 static void on_watchdog(uv_timer_t *timer)
@@ -98,14 +105,12 @@ static void on_watchdog(uv_timer_t *timer)
     struct lua_runtime *runtime = timer->data;
     int64_t now = clock_monotonic_ms(runtime->options.clock);
 
-    for (struct generation *old = runtime->retired; old; old = old->next) {
-        lua_host_watch(&old->generator, now);
-        lua_host_watch(&old->policy, now);
-    }
-    if (runtime->current) {
-        lua_host_watch(&runtime->current->generator, now);
-        lua_host_watch(&runtime->current->policy, now);
-    }
+    for (struct generation *old = runtime->retired; old; old = old->next)
+        watch_hosts(old, now);
+    if (runtime->current)
+        watch_hosts(runtime->current, now);
+    if (runtime->loading)
+        watch_hosts(runtime->loading, now);
     end_retired(runtime);
     if (!watched(runtime))
         uv_timer_stop(timer);
@@ -136,22 +141,29 @@ struct error *lua_runtime_load(struct lua_runtime *runtime, struct lua_module_se
     if (error)
         return error;
     runtime->load_operation.cancel = load_cancel;
+    runtime_watch(runtime);
     *operation = &runtime->load_operation;
     return NULL;
+}
+
+/* It ends with its last call. */
+static void retire(struct lua_runtime *runtime, struct generation *generation)
+{
+    generation->next = runtime->retired;
+    runtime->retired = generation;
+    runtime_watch(runtime);
 }
 
 /* New calls go to the new generation from here on. */
 static void adopt(struct lua_runtime *runtime, struct generation *generation)
 {
-    if (runtime->current) {
-        runtime->current->next = runtime->retired;
-        runtime->retired = runtime->current;
-        runtime_watch(runtime);
-    }
+    if (runtime->current)
+        retire(runtime, runtime->current);
     runtime->current = generation;
 }
 
-void runtime_generation_loaded(struct generation *generation, struct error *error)
+void runtime_generation_loaded(struct generation *generation, struct error *error,
+                               const char *origin)
 {
     struct lua_runtime *runtime = generation->runtime;
     lua_loaded loaded = generation->loaded;
@@ -166,10 +178,15 @@ void runtime_generation_loaded(struct generation *generation, struct error *erro
         return;
     runtime->loading = NULL;
     if (error)
-        generation_free(generation);
+        retire(runtime, generation); /* we may be inside of a call of its hosts */
     else
         adopt(runtime, generation);
-    loaded(context, error);
+    loaded(context, error, origin);
+}
+
+const struct lua_module_set *lua_runtime_modules(const struct lua_runtime *runtime)
+{
+    return runtime->current ? runtime->current->modules : NULL;
 }
 
 const struct lua_module *lua_runtime_module(const struct lua_runtime *runtime,
@@ -205,6 +222,14 @@ struct error *lua_runtime_generator_digest(const struct lua_runtime *runtime, co
     }
     sha256_final(digest, hex);
     return NULL;
+}
+
+void lua_runtime_digest(const struct lua_runtime *runtime, struct sha256 *digest)
+{
+    const struct lua_module_set *modules = runtime->current ? runtime->current->modules : NULL;
+
+    for (size_t i = 0; modules && i < modules->count; i++)
+        sha256_update(digest, modules->modules[i].digest, sizeof(modules->modules[i].digest));
 }
 
 struct transformer *lua_runtime_transformer(struct lua_runtime *runtime)

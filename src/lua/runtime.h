@@ -46,13 +46,17 @@ lua_runtime_new(const struct lua_runtime_options *options); /* NULL: no memory *
 /* Every call must have ended or been cancelled. Ends the processes. */
 void lua_runtime_free(struct lua_runtime *runtime);
 
-typedef void (*lua_loaded)(void *context, struct error *error);
+/* `origin` is of the module that does not load, NULL where the error is about none. */
+typedef void (*lua_loaded)(void *context, struct error *error, const char *origin);
 
 /* Loads `modules` (taken, also on failure) as a new generation. Errors: ERROR_CONFIGURATION,
  * InvalidModule, naming the module's origin, the line and the fault. */
 struct error *lua_runtime_load(struct lua_runtime *runtime, struct lua_module_set *modules,
                                lua_loaded done, void *context, struct operation **operation)
     __attribute__((warn_unused_result));
+
+/* The current generation's modules; NULL before the first load. Borrowed until the next one. */
+const struct lua_module_set *lua_runtime_modules(const struct lua_runtime *runtime);
 
 /* The current generation's module, or NULL. Borrowed until the next load. */
 const struct lua_module *lua_runtime_module(const struct lua_runtime *runtime,
@@ -63,6 +67,9 @@ const struct lua_module *lua_runtime_module(const struct lua_runtime *runtime,
 struct error *lua_runtime_generator_digest(const struct lua_runtime *runtime, const char *type,
                                            char hex[SHA256_HEX_SIZE])
     __attribute__((warn_unused_result));
+
+/* Adds the digests of all modules to `digest`. */
+void lua_runtime_digest(const struct lua_runtime *runtime, struct sha256 *digest);
 
 struct generator_call {
     const struct source *source; /* ctx.source, spec.generator; must live until the call ends */

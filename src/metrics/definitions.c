@@ -93,16 +93,18 @@ const struct metric metric_gotk_reconcile_duration_seconds = {
     .buckets = gotk_buckets,
 };
 
+const struct metric metric_module_refused_total = {
+    .name = "externalsource_module_refused_total",
+    .help = "Lua modules that did not load, by where they come from.",
+    .type = METRIC_COUNTER,
+    .labels = {"origin"},
+};
+
 const struct metric *const metric_definitions[METRIC_COUNT] = {
-    &metric_active_reconciliations,
-    &metric_artifact_operation_duration_seconds,
-    &metric_artifact_operation_total,
-    &metric_hook_execution_duration_seconds,
-    &metric_hook_execution_total,
-    &metric_last_success_timestamp_seconds,
-    &metric_reconciliation_duration_seconds,
-    &metric_reconciliation_total,
-    &metric_source_request_duration_seconds,
-    &metric_source_request_total,
-    &metric_gotk_reconcile_duration_seconds,
+    &metric_active_reconciliations,   &metric_artifact_operation_duration_seconds,
+    &metric_artifact_operation_total, &metric_hook_execution_duration_seconds,
+    &metric_hook_execution_total,     &metric_last_success_timestamp_seconds,
+    &metric_module_refused_total,     &metric_reconciliation_duration_seconds,
+    &metric_reconciliation_total,     &metric_source_request_duration_seconds,
+    &metric_source_request_total,     &metric_gotk_reconcile_duration_seconds,
 };

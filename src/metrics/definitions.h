@@ -5,7 +5,7 @@
 #include "metrics/metrics.h"
 
 #define METRIC_LABELS_MAX (sizeof(((struct metric *)NULL)->labels) / sizeof(char *))
-#define METRIC_COUNT 11
+#define METRIC_COUNT 12
 
 extern const struct metric *const metric_definitions[METRIC_COUNT];
 

@@ -35,6 +35,8 @@ extern const struct metric metric_active_reconciliations;              /* namesp
 extern const struct metric metric_last_success_timestamp_seconds;      /* namespace, name */
 extern const struct metric metric_gotk_reconcile_duration_seconds;     /* kind, name, namespace */
 
+extern const struct metric metric_module_refused_total; /* origin */
+
 struct metrics;
 
 struct metrics *metrics_new(void); /* NULL without memory */

@@ -40,6 +40,16 @@ struct step phase_finalize(struct reconcile *reconcile)
                                                 true, finalized, reconcile, &reconcile->operation));
 }
 
+/* Before the first fetch, so that a Receiver finds it; and a name that is taken costs no request.
+ */
+struct step phase_declare(struct reconcile *reconcile)
+{
+    if (reconcile->returned)
+        return step_outcome(reconcile);
+    return step_started(catalog_declare(reconcile->options->catalog, reconcile->source,
+                                        reconcile_completed, reconcile, &reconcile->operation));
+}
+
 struct step phase_validate(struct reconcile *reconcile)
 {
     if (reconcile->source->fault)

@@ -56,6 +56,8 @@ static void generated(void *context, struct error *error, struct generator_resul
 
 struct step phase_fetch(struct reconcile *reconcile)
 {
+    if (reconcile->repair)
+        return step_next();
     if (reconcile->returned)
         return step_outcome(reconcile);
 

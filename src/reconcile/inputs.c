@@ -21,49 +21,6 @@ static void update(struct sha256 *digest, const char *text)
                   strlen(text) + 1); /* with the NUL, so that fields cannot run together */
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t length = strlen(text);
-    size_t end_length = strlen(end);
-
-    return length >= end_length && strcmp(text + length - end_length, end) == 0;
-}
-
-/* The kind of object that a field of this name refers to, by the convention of Kubernetes APIs. */
-static const char *referred_kind(const char *key)
-{
-    if (ends_with(key, "SecretRef") || strcmp(key, "secretRef") == 0)
-        return "Secret";
-    if (ends_with(key, "ConfigMapRef") || strcmp(key, "configMapRef") == 0)
-        return "ConfigMap";
-    return NULL;
-}
-
-/* Collects [kind, name] of every reference in `value`, in the order of sorted keys. */
-static int collect_references(const json_t *value, json_t *objects)
-{
-    const char *key;
-    json_t *member;
-    size_t index;
-
-    json_array_foreach(value, index, member)
-    {
-        if (collect_references(member, objects))
-            return -1;
-    }
-    json_object_foreach((json_t *)value, key, member)
-    {
-        const char *kind = referred_kind(key);
-        const char *name = json_get_string(member, "name");
-
-        if (kind && name && json_array_append_new(objects, json_pack("[s, s]", kind, name)))
-            return -1;
-        if (collect_references(member, objects))
-            return -1;
-    }
-    return 0;
-}
-
 static struct error *add_modules(struct reconcile *reconcile)
 {
     const struct source_spec *spec = reconcile->source->spec;
@@ -97,9 +54,8 @@ static struct error *begin(struct reconcile *reconcile)
     char generation[24];
 
     reconcile->inputs = sha256_new();
-    reconcile->objects = json_array();
-    if (!reconcile->inputs || !reconcile->objects ||
-        collect_references(reconcile->source->spec->generator_config, reconcile->objects))
+    reconcile->objects = source_references(reconcile->source);
+    if (!reconcile->inputs || !reconcile->objects)
         return error_out_of_memory();
     snprintf(generation, sizeof(generation), "%lld", (long long)reconcile->source->generation);
     update(reconcile->inputs, INPUTS_FORMAT);
@@ -126,6 +82,21 @@ static void object_read(void *context, struct error *error, const struct catalog
         reconcile->cursor++;
     }
     reconcile_resume(reconcile, error);
+}
+
+struct error *attempt_digest(const struct reconcile *reconcile, char hex[SHA256_HEX_SIZE])
+{
+    _cleanup_(sha256) struct sha256 *digest = sha256_new();
+
+    hex[0] = '\0';
+    if (!digest)
+        return error_out_of_memory();
+    if (!reconcile->inputs_hex[0])
+        return NULL;
+    sha256_update(digest, reconcile->inputs_hex, SHA256_HEX_SIZE);
+    lua_runtime_digest(reconcile->options->lua, digest);
+    sha256_final(digest, hex);
+    return NULL;
 }
 
 struct step phase_inputs(struct reconcile *reconcile)

@@ -61,8 +61,9 @@ struct reconcile {
 
     json_t *objects;                  /* names of Secrets and ConfigMaps that the spec refers to */
     struct sha256 *inputs;            /* of everything but upstream that shapes the artifact */
-    char inputs_hex[SHA256_HEX_SIZE]; /* the same, done */
+    char inputs_hex[SHA256_HEX_SIZE]; /* the same, done; "" before */
     bool intact;                      /* storage still holds the published artifact */
+    bool repair;                      /* only the ExternalArtifact is to be put right */
     bool not_modified;                /* upstream has nothing new */
     bool unchanged;                   /* what it has makes the same revision */
     struct payload *payload;
@@ -94,6 +95,8 @@ struct phase {
     struct step (*step)(struct reconcile *reconcile);
     const char *condition; /* shown while the phase lasts longer than half a second; or NULL */
     const char *message;   /* of that condition */
+    /* Its transient failures are the catalog's: there is nobody to report them to. */
+    bool of_catalog;
 };
 
 extern const struct phase phases[];
@@ -109,6 +112,7 @@ struct step phase_release(struct reconcile *reconcile);
 struct step phase_suspend(struct reconcile *reconcile); /* admission.c */
 struct step phase_finalize(struct reconcile *reconcile);
 struct step phase_validate(struct reconcile *reconcile);
+struct step phase_declare(struct reconcile *reconcile);
 struct step phase_inputs(struct reconcile *reconcile); /* inputs.c */
 struct step phase_verify(struct reconcile *reconcile); /* verify.c */
 struct step phase_due(struct reconcile *reconcile);
@@ -158,6 +162,12 @@ char *artifact_prefix(const struct reconcile *reconcile);
 char *artifact_key(const struct reconcile *reconcile);
 /* Where the artifact server has that key. */
 char *artifact_url(const struct reconcile *reconcile, const char *path);
+
+/* A digest of the inputs and of every module there is: what must change before an attempt that
+ * failed by configuration is worth another (inputs.c). `hex` is "" where the inputs are not known.
+ */
+struct error *attempt_digest(const struct reconcile *reconcile, char hex[SHA256_HEX_SIZE])
+    __attribute__((warn_unused_result));
 
 /* Starts listing the source's artifacts into `keys`; starts removing the one at `cursor` and moves
  * it on (stored.c). Both may be cut short: failures to start are STEP_FAILED. */

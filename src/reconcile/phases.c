@@ -11,30 +11,33 @@
 #include "source/condition.h"
 
 const struct phase phases[] = {
-    {"load", phase_load, NULL, NULL},
+    {"load", phase_load, NULL, NULL, true},
 
-    {"withdraw", phase_withdraw, NULL, NULL},
-    {"list-stored", phase_list_stored, NULL, NULL},
-    {"remove-stored", phase_remove_stored, NULL, NULL},
-    {"release", phase_release, NULL, NULL},
+    {"withdraw", phase_withdraw, NULL, NULL, true},
+    {"list-stored", phase_list_stored, NULL, NULL, false},
+    {"remove-stored", phase_remove_stored, NULL, NULL, false},
+    {"release", phase_release, NULL, NULL, true},
 
-    {"suspend", phase_suspend, NULL, NULL},
-    {"finalize", phase_finalize, NULL, NULL},
-    {"validate", phase_validate, NULL, NULL},
-    {"inputs", phase_inputs, NULL, NULL},
-    {"verify", phase_verify, NULL, NULL},
-    {"due", phase_due, NULL, NULL},
+    {"suspend", phase_suspend, NULL, NULL, false},
+    {"finalize", phase_finalize, NULL, NULL, true},
+    {"validate", phase_validate, NULL, NULL, false},
+    {"declare", phase_declare, NULL, NULL, true},
+    {"inputs", phase_inputs, NULL, NULL, true},
+    {"verify", phase_verify, NULL, NULL, false},
+    {"due", phase_due, NULL, NULL, false},
 
-    {"pre-request", phase_pre_request, CONDITION_EXECUTING_HOOKS, "running pre-request hooks"},
-    {"fetch", phase_fetch, CONDITION_FETCHING, "fetching from upstream"},
-    {"post-request", phase_post_request, CONDITION_EXECUTING_HOOKS, "running post-request hooks"},
-    {"revision", phase_revision, CONDITION_STORING, "packing the artifact"},
-    {"pack", phase_pack, CONDITION_STORING, "packing the artifact"},
-    {"store", phase_store, CONDITION_STORING, "storing the artifact"},
-    {"publish", phase_publish, NULL, NULL},
+    {"pre-request", phase_pre_request, CONDITION_EXECUTING_HOOKS, "running pre-request hooks",
+     false},
+    {"fetch", phase_fetch, CONDITION_FETCHING, "fetching from upstream", false},
+    {"post-request", phase_post_request, CONDITION_EXECUTING_HOOKS, "running post-request hooks",
+     false},
+    {"revision", phase_revision, CONDITION_STORING, "packing the artifact", false},
+    {"pack", phase_pack, CONDITION_STORING, "packing the artifact", false},
+    {"store", phase_store, CONDITION_STORING, "storing the artifact", false},
+    {"publish", phase_publish, NULL, NULL, true},
 
-    {"report", phase_report_status, NULL, NULL},
-    {"collect", phase_collect, NULL, NULL},
+    {"report", phase_report_status, NULL, NULL, true},
+    {"collect", phase_collect, NULL, NULL, false},
 };
 
 const size_t phase_count = sizeof(phases) / sizeof(phases[0]);

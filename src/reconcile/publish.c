@@ -26,7 +26,7 @@ static struct error *renew_record(struct reconcile *reconcile)
     renewed->url = artifact_url(reconcile, renewed->path);
     if (!renewed->url)
         return error_out_of_memory();
-    if (artifact_record_equal(renewed, published))
+    if (artifact_record_equal(renewed, published) && !reconcile->source->artifact_differs)
         artifact_record_free(TAKE(reconcile->record));
     return NULL;
 }

@@ -301,6 +301,48 @@ size_t queue_length(const struct queue *queue)
     return queue->items;
 }
 
+struct wake {
+    int64_t now_ms;
+    int64_t spread_ms;
+    uint64_t (*random)(void *context);
+    void *random_context;
+};
+
+static void wake_item(const void *node, VISIT visit, void *context)
+{
+    struct item *item = *(struct item *const *)node;
+    const struct wake *wake = context;
+    int64_t due;
+
+    if (visit != postorder && visit != leaf) /* each item once */
+        return;
+    due = wake->now_ms +
+          (int64_t)(wake->random(wake->random_context) % (uint64_t)(wake->spread_ms + 1));
+    if (item->running && (item->again_ms < 0 || due < item->again_ms))
+        item->again_ms = due;
+    if (!item->running && due < item->due_ms) {
+        item->due_ms = due;
+        item->timed = false;
+    }
+}
+
+void queue_wake_all(struct queue *queue, int64_t spread_ms, uint64_t (*random)(void *context),
+                    void *random_context)
+{
+    struct wake wake = {clock_monotonic_ms(queue->clock), spread_ms, random, random_context};
+
+    twalk_r(queue->tree, wake_item, &wake);
+    for (size_t i = queue->waiting / 2; i-- > 0;)
+        heap_sink(queue, i);
+    schedule(queue);
+}
+
+void queue_resume(struct queue *queue)
+{
+    queue->stopped = false;
+    schedule(queue);
+}
+
 void queue_stop(struct queue *queue)
 {
     queue->stopped = true;

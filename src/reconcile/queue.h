@@ -44,7 +44,15 @@ void queue_forget(struct queue *queue, const char *namespace_name, const char *n
 /* Sources in the queue, those that run included. */
 size_t queue_length(const struct queue *queue);
 
+/* Makes every source due at a random moment within `spread_ms`, or when it is due anyway if that is
+ * earlier; one that runs will run again. */
+void queue_wake_all(struct queue *queue, int64_t spread_ms, uint64_t (*random)(void *context),
+                    void *random_context);
+
 /* Starts no more work; what runs goes on. */
 void queue_stop(struct queue *queue);
+
+/* Goes on after queue_stop. */
+void queue_resume(struct queue *queue);
 
 #endif

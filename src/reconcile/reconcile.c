@@ -110,6 +110,13 @@ static void enter(struct reconcile *reconcile, size_t phase)
     reconcile->cursor = 0;
 }
 
+static bool reportable(const struct reconcile *reconcile, const struct error *error)
+{
+    if (!reconcile->status || reconcile->repair || reconcile->phase >= phase_report)
+        return false;
+    return error->kind != ERROR_TRANSIENT || !phases[reconcile->phase].of_catalog;
+}
+
 /* A failure before the report is reported; one of the report itself can only be logged and tried
  * again. */
 static bool take_failure(struct reconcile *reconcile, struct error *error)
@@ -122,10 +129,9 @@ static bool take_failure(struct reconcile *reconcile, struct error *error)
         reconcile->requeue_ms = CONFLICT_RETRY_MS;
         return false;
     }
-    if (!reconcile->status || reconcile->phase >= phase_report) {
+    if (!reportable(reconcile, error)) {
         log_error(reconcile->options->log, &reconcile->subject, error,
-                  "cannot read or write the source's status", "phase",
-                  phases[reconcile->phase].name, NULL);
+                  "the catalog failed; trying again", "phase", phases[reconcile->phase].name, NULL);
         error_free(error);
         reconcile->requeue_ms = UNREPORTED_RETRY_MS;
         return false;

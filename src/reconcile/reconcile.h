@@ -50,8 +50,18 @@ struct reconciler_options {
 
 struct reconciler *reconciler_new(const struct reconciler_options *options); /* NULL: no memory */
 
-/* Takes what the catalog tells from now on, and begins. */
-struct error *reconciler_start(struct reconciler *reconciler) __attribute__((warn_unused_result));
+/* What the catalog tells: for struct catalog_listener, with the reconciler as context. Sources are
+ * queued before the start too. */
+void reconciler_source_changed(void *reconciler, const char *namespace_name, const char *name,
+                               bool deleting);
+void reconciler_source_gone(void *reconciler, const char *namespace_name, const char *name);
+
+/* Begins to reconcile. With `once`, every source must have been told. */
+void reconciler_start(struct reconciler *reconciler);
+
+/* Looks at every source again, spread over a time that grows with their number: after the modules
+ * have changed. Those that nothing changed for ask nothing of upstream. */
+void reconciler_wake_all(struct reconciler *reconciler);
 
 /* Begins no more reconciles; `stopped` is called on the loop when none is left, at the latest after
  * `grace_ms`, when those still running are cancelled. */

@@ -5,15 +5,19 @@
 #include "reconcile/reconcile.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "reconcile/phase.h"
 #include "reconcile/queue.h"
+
+#define WAKE_SPREAD_MS 10 /* for each source */
+#define WAKE_SPREAD_MAX_MS 60000
 
 struct reconciler {
     struct reconciler_options options;
     struct queue *queue;
     struct reconcile *running; /* a doubly linked list */
-    bool synced;               /* the catalog has told every source that was there at the start */
+    bool started;
     uv_timer_t *grace;
     uv_idle_t *idle;
     void (*stopped)(void *context);
@@ -67,7 +71,7 @@ static void on_idle(uv_idle_t *idle)
 static void tell_if_idle(struct reconciler *reconciler)
 {
     bool finished =
-        reconciler->options.once && reconciler->synced && queue_length(reconciler->queue) == 0;
+        reconciler->options.once && reconciler->started && queue_length(reconciler->queue) == 0;
 
     if (!reconciler->running && (reconciler->stopped || finished))
         uv_idle_start(reconciler->idle, on_idle);
@@ -125,29 +129,41 @@ static void enqueue(struct reconciler *reconciler, const char *namespace_name, c
     error_free(error);
 }
 
-static void source_changed(void *context, const char *namespace_name, const char *name)
+/* Whatever runs for a source that is being deleted has lost its purpose. */
+static void cancel_purposeless(struct reconciler *reconciler, const char *namespace_name,
+                               const char *name)
+{
+    struct reconcile *reconcile = reconciler->running;
+
+    while (reconcile && (strcmp(reconcile->namespace_name, namespace_name) != 0 ||
+                         strcmp(reconcile->name, name) != 0))
+        reconcile = reconcile->next;
+    if (!reconcile || (reconcile->source && reconcile->source->deleting))
+        return;
+    unlink_running(reconciler, reconcile);
+    count_active(reconcile, -1);
+    queue_done(reconciler->queue, namespace_name, name, 0);
+    reconcile_free(reconcile);
+}
+
+void reconciler_source_changed(void *context, const char *namespace_name, const char *name,
+                               bool deleting)
 {
     struct reconciler *reconciler = context;
 
-    if (reconciler->options.once && reconciler->synced)
+    if (reconciler->options.once && reconciler->started)
         return; /* each once: what changes now is the next run's */
+    if (deleting)
+        cancel_purposeless(reconciler, namespace_name, name);
     enqueue(reconciler, namespace_name, name);
 }
 
-static void source_gone(void *context, const char *namespace_name, const char *name)
+void reconciler_source_gone(void *context, const char *namespace_name, const char *name)
 {
     struct reconciler *reconciler = context;
 
     if (!reconciler->options.once)
         queue_forget(reconciler->queue, namespace_name, name);
-}
-
-static void synced(void *context)
-{
-    struct reconciler *reconciler = context;
-
-    reconciler->synced = true;
-    tell_if_idle(reconciler);
 }
 
 static void free_handle(void *handle)
@@ -174,6 +190,7 @@ struct reconciler *reconciler_new(const struct reconciler_options *options)
         free(reconciler);
         return NULL;
     }
+    queue_stop(reconciler->queue); /* until the start */
     uv_timer_init(options->loop, reconciler->grace);
     uv_idle_init(options->loop, reconciler->idle);
     reconciler->grace->data = reconciler;
@@ -181,16 +198,20 @@ struct reconciler *reconciler_new(const struct reconciler_options *options)
     return reconciler;
 }
 
-struct error *reconciler_start(struct reconciler *reconciler)
+void reconciler_start(struct reconciler *reconciler)
 {
-    struct catalog_listener listener = {
-        .source_changed = source_changed,
-        .source_gone = source_gone,
-        .synced = synced,
-        .context = reconciler,
-    };
+    reconciler->started = true;
+    queue_resume(reconciler->queue);
+    tell_if_idle(reconciler);
+}
 
-    return catalog_start(reconciler->options.catalog, &listener);
+void reconciler_wake_all(struct reconciler *reconciler)
+{
+    const struct backoff *backoff = &reconciler->options.backoff;
+    int64_t spread = (int64_t)queue_length(reconciler->queue) * WAKE_SPREAD_MS;
+
+    queue_wake_all(reconciler->queue, spread < WAKE_SPREAD_MAX_MS ? spread : WAKE_SPREAD_MAX_MS,
+                   backoff->random, backoff->random_context);
 }
 
 static void cancel_running(struct reconciler *reconciler)

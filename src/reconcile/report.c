@@ -11,11 +11,9 @@
 #include "reconcile/phase.h"
 #include "source/condition.h"
 
-static struct error *copy_annotation(const struct reconcile *reconcile, const char *key,
-                                     char **field)
+/* Replaces *field unless there is no `value`. */
+static struct error *copy_text(const char *value, char **field)
 {
-    const char *value = json_get_string(reconcile->source->annotations, key);
-
     if (!value)
         return NULL;
     free(*field);
@@ -27,11 +25,17 @@ static struct error *copy_annotation(const struct reconcile *reconcile, const ch
 static struct error *handle_requests(struct reconcile *reconcile)
 {
     struct source_status *status = reconcile->status;
-    struct error *error =
-        copy_annotation(reconcile, ANNOTATION_REQUESTED_AT, &status->last_handled_reconcile_at);
+    const struct source *source = reconcile->source;
+    struct error *error = copy_text(json_get_string(source->annotations, ANNOTATION_REQUESTED_AT),
+                                    &status->last_handled_reconcile_at);
 
-    return error ? error
-                 : copy_annotation(reconcile, ANNOTATION_FORCE_AT, &status->last_handled_force_at);
+    if (!error)
+        error = copy_text(json_get_string(source->annotations, ANNOTATION_FORCE_AT),
+                          &status->last_handled_force_at);
+    if (!error)
+        error =
+            copy_text(source->artifact_requested_at, &status->last_handled_artifact_reconcile_at);
+    return error;
 }
 
 static void set_condition(struct reconcile *reconcile, const char *type,
@@ -51,6 +55,13 @@ static void remove_progress(struct condition_list *list)
     condition_remove(list, CONDITION_STORING);
 }
 
+static void clear_retry(struct source_status *status)
+{
+    status->retry_count = 0;
+    status->retry_not_before_ms = 0;
+    free(TAKE(status->retry_inputs_digest));
+}
+
 static struct error *conclude_success(struct reconcile *reconcile)
 {
     struct source_status *status = reconcile->status;
@@ -63,8 +74,7 @@ static struct error *conclude_success(struct reconcile *reconcile)
     condition_remove(&status->conditions, CONDITION_STALLED);
     set_condition(reconcile, CONDITION_READY, CONDITION_TRUE, "Succeeded", message, &error);
     status->observed_generation = reconcile->source->generation;
-    status->retry_count = 0;
-    status->retry_not_before_ms = 0;
+    clear_retry(status);
     return error;
 }
 
@@ -93,30 +103,43 @@ static char *failure_message(const struct reconcile *reconcile)
     return format_string("%.*s%s", (int)length, message, serving);
 }
 
+/* What must be otherwise for another attempt to make sense before its time. */
+static struct error *note_inputs(struct reconcile *reconcile)
+{
+    char hex[SHA256_HEX_SIZE];
+    struct error *error = attempt_digest(reconcile, hex);
+
+    return error || !hex[0] ? error : copy_text(hex, &reconcile->status->retry_inputs_digest);
+}
+
 static struct error *conclude_failure(struct reconcile *reconcile)
 {
     struct source_status *status = reconcile->status;
     const struct error *failure = reconcile->failure;
     bool stalled = failure->kind == ERROR_CONFIGURATION;
+    unsigned attempts = status->retry_count + 1;
     _cleanup_(free) char *message = failure_message(reconcile);
     struct error *error = message ? NULL : error_out_of_memory();
 
     remove_progress(&status->conditions);
+    clear_retry(status);
+    if (!error)
+        error = note_inputs(reconcile);
     set_condition(reconcile, CONDITION_READY, CONDITION_FALSE, failure->reason, message, &error);
     if (stalled) {
         condition_remove(&status->conditions, CONDITION_RECONCILING);
         set_condition(reconcile, CONDITION_STALLED, CONDITION_TRUE, failure->reason,
                       failure->message, &error);
         status->observed_generation = reconcile->source->generation;
-    } else {
-        condition_remove(&status->conditions, CONDITION_STALLED);
-        set_condition(reconcile, CONDITION_RECONCILING, CONDITION_TRUE, "ProgressingWithRetry",
-                      failure->message, &error);
+        return error;
     }
-    status->retry_count++;
+    condition_remove(&status->conditions, CONDITION_STALLED);
+    set_condition(reconcile, CONDITION_RECONCILING, CONDITION_TRUE, "ProgressingWithRetry",
+                  failure->message, &error);
+    status->retry_count = attempts;
     status->retry_not_before_ms =
-        schedule_retry(&reconcile->options->backoff, failure, reconcile->source->spec,
-                       status->retry_count, clock_wall_ms(reconcile->options->clock));
+        schedule_retry(&reconcile->options->backoff, failure, reconcile->source->spec, attempts,
+                       clock_wall_ms(reconcile->options->clock));
     return error;
 }
 
@@ -169,18 +192,23 @@ static void record_metrics(const struct reconcile *reconcile)
 
 static struct error *conclude(struct reconcile *reconcile)
 {
+    if (reconcile->repair)
+        return NULL; /* the last outcome stands */
     struct error *error =
         reconcile->failure ? conclude_failure(reconcile) : conclude_success(reconcile);
 
-    if (error)
-        return error;
-    return handle_requests(reconcile);
+    return error ? error : handle_requests(reconcile);
 }
 
 /* Told once the status stands, so that a conflict, after which all is done again, tells nothing
  * twice. */
 static void tell(struct reconcile *reconcile)
 {
+    if (reconcile->repair) {
+        log_info(reconcile->options->log, &reconcile->subject, "the ExternalArtifact was put right",
+                 "revision", reconcile->status->artifact->revision, NULL);
+        return;
+    }
     if (reconcile->failure)
         log_error(reconcile->options->log, &reconcile->subject, reconcile->failure,
                   "reconciliation failed", NULL);

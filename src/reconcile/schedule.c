@@ -2,6 +2,8 @@
  * agrees. */
 #include "reconcile/schedule.h"
 
+#include "source/condition.h"
+
 #define JITTER_PERCENT 5
 
 /* FNV-1a, 64 bits: http://www.isthe.com/chongo/tech/comp/fnv/ */
@@ -16,9 +18,14 @@ static uint64_t hash(const char *text, uint64_t number)
     return value;
 }
 
+static int64_t interval_of(const struct source *source)
+{
+    return source->spec ? source->spec->interval_ms : SPEC_INTERVAL_MIN_MS;
+}
+
 static int64_t slot_time(const struct source *source, int64_t base_ms, int64_t k)
 {
-    int64_t interval = source->spec->interval_ms;
+    int64_t interval = interval_of(source);
     int64_t spread = interval * JITTER_PERCENT / 100;
 
     return base_ms + k * interval + (int64_t)(hash(source->uid, (uint64_t)k) % (uint64_t)spread);
@@ -29,11 +36,12 @@ int64_t schedule_next(const struct source *source, const struct source_status *s
 {
     if (status->retry_not_before_ms > 0)
         return status->retry_not_before_ms;
-    if (!status->artifact || !source->spec)
+    const struct condition *stalled = condition_find(&status->conditions, CONDITION_STALLED);
+    if (!status->artifact && !stalled)
         return now_ms;
 
-    int64_t base = status->artifact->last_update_ms;
-    int64_t k = now_ms > base ? (now_ms - base) / source->spec->interval_ms : 1;
+    int64_t base = stalled ? stalled->last_transition_ms : status->artifact->last_update_ms;
+    int64_t k = now_ms > base ? (now_ms - base) / interval_of(source) : 1;
     int64_t due = slot_time(source, base, k);
 
     return k > 0 && due > now_ms ? due : slot_time(source, base, k + 1);

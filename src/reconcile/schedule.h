@@ -20,9 +20,11 @@ struct backoff {
     void *random_context;
 };
 
-/* When (wall clock) `source` with `status` is next due: at its retry's notBefore if it failed; at
- * the first of artifact.lastUpdateTime + k * interval + jitter(uid, k) that is after `now_ms` if it
- * has an artifact; at once (`now_ms`) else. */
+/* When (wall clock) to look at `source` with `status` next: at its retry's notBefore if it failed;
+ * at the first of base + k * interval + jitter(uid, k) that is after `now_ms`, where base is when
+ * it stalled (the objects that it names are then looked at again) or artifact.lastUpdateTime; at
+ * once
+ * (`now_ms`) where it is neither stalled nor has an artifact. */
 int64_t schedule_next(const struct source *source, const struct source_status *status,
                       int64_t now_ms);
 

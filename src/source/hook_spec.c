@@ -7,10 +7,14 @@
 
 #include "base/buffer.h"
 
-#define ONE_OF "exactly one of 'command' (whitelisted), 'lua' (inline transform) or 'module'"
+#define ONE_OF                                                                       \
+    "exactly one of 'command' (whitelisted), 'lua' (inline transform), 'module' or " \
+    "'luaFrom' (a transform in a ConfigMap)"
 
 static const char *const hook_fields[] = {"name", "command", "args",   "timeout", "retryPolicy",
                                           "env",  "lua",     "module", "luaFrom"};
+static const char *const lua_from_fields[] = {"configMapKeyRef"};
+static const char *const key_ref_fields[] = {"name", "key"};
 static const char *const env_fields[] = {"name", "value", "valueFrom"};
 
 static void read_arguments(struct field_reader *reader, const json_t *object,
@@ -94,22 +98,50 @@ static void read_env(struct field_reader *reader, const json_t *object, struct h
     }
 }
 
+static void read_lua_from(struct field_reader *reader, const json_t *object, struct hook_spec *hook)
+{
+    _cleanup_(free) char *path = format_string("%s.luaFrom", hook->path);
+    _cleanup_(free) char *ref_path = format_string("%s.luaFrom.configMapKeyRef", hook->path);
+    const json_t *from = field_object(reader, object, hook->path, "luaFrom");
+
+    if (!path || !ref_path) {
+        field_fault_message(reader, hook->path, "luaFrom", "out of memory");
+        return;
+    }
+    field_check_names(reader, from, path, lua_from_fields, 1);
+    const json_t *ref = field_object(reader, from, path, "configMapKeyRef");
+    if (!ref) {
+        field_fault(reader, path, "configMapKeyRef", NULL, "an object with 'name' and 'key'");
+        return;
+    }
+    field_check_names(reader, ref, ref_path, key_ref_fields, 2);
+    hook->config_map = field_string(reader, ref, ref_path, "name", NULL);
+    hook->config_map_key = field_string(reader, ref, ref_path, "key", NULL);
+    if (!hook->config_map || !*hook->config_map)
+        field_fault(reader, ref_path, "name", field_get(ref, "name"), "a ConfigMap's name");
+    if (!hook->config_map_key || !*hook->config_map_key)
+        field_fault(reader, ref_path, "key", field_get(ref, "key"), "a key of that ConfigMap");
+}
+
 static void read_kind(struct field_reader *reader, const json_t *object, struct hook_spec *hook)
 {
     hook->command = field_string(reader, object, hook->path, "command", NULL);
     hook->lua = field_string(reader, object, hook->path, "lua", NULL);
     hook->module = field_string(reader, object, hook->path, "module", NULL);
-    if (field_get(object, "luaFrom"))
-        field_fault_message(reader, hook->path, "luaFrom",
-                            "transforms from a ConfigMap of the source's own namespace are not "
-                            "supported by this version; use 'lua' or 'module'");
-    if ((hook->command != NULL) + (hook->lua != NULL) + (hook->module != NULL) != 1) {
+    unsigned given = (hook->command != NULL) + (hook->lua != NULL) + (hook->module != NULL) +
+                     (field_get(object, "luaFrom") != NULL);
+
+    if (given != 1) {
         field_fault_message(reader, hook->path, NULL, "found %s; accepted: " ONE_OF,
-                            hook->command || hook->lua || hook->module ? "more than one of them"
-                                                                       : "none of them");
+                            given > 1 ? "more than one of them" : "none of them");
         return;
     }
-    hook->kind = hook->command ? HOOK_COMMAND : hook->lua ? HOOK_LUA : HOOK_MODULE;
+    hook->kind = hook->command  ? HOOK_COMMAND
+                 : hook->lua    ? HOOK_LUA
+                 : hook->module ? HOOK_MODULE
+                                : HOOK_LUA_FROM;
+    if (hook->kind == HOOK_LUA_FROM)
+        read_lua_from(reader, object, hook);
     hook->lua_length = hook->lua ? strlen(hook->lua) : 0;
     if (hook->command && !*hook->command)
         field_fault(reader, hook->path, "command", field_get(object, "command"),

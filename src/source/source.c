@@ -162,5 +162,6 @@ void source_unref(struct source *source)
     source_spec_free(source->spec);
     error_free(source->fault);
     source_status_free(source->status);
+    free(source->artifact_requested_at);
     free(source);
 }

@@ -36,6 +36,9 @@ struct source {
     struct source_spec *spec; /* NULL where `fault` is set */
     struct error *fault;      /* why the manifest cannot be used (InvalidSpec), worded for people */
     struct source_status *status; /* never NULL */
+    /* What the catalog knows of its ExternalArtifact: */
+    bool artifact_differs;       /* it does not say what status.artifact says */
+    char *artifact_requested_at; /* its annotation reconcile.fluxcd.io/requestedAt; or NULL */
 };
 
 /* From a whole object, whose apiVersion and kind the caller has matched. `generation`, `uid` and
@@ -48,6 +51,10 @@ struct error *source_parse(const json_t *object, struct source **source, char **
 
 struct source *source_ref(struct source *source);
 void source_unref(struct source *source);
+
+/* Names the Secrets and ConfigMaps in the source's namespace that its spec refers to: a new list of
+ * [kind, name], each once. NULL without memory. */
+json_t *source_references(const struct source *source);
 
 /* DNS-1123 label (63) or subdomain (253), as Kubernetes wants names of namespaces and objects. */
 bool namespace_name_valid(const char *text);

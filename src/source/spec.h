@@ -22,9 +22,10 @@
 #define SPEC_DESTINATION_PATH "data"
 
 enum hook_kind {
-    HOOK_COMMAND, /* a whitelisted command in the hook executor */
-    HOOK_LUA,     /* inline source of a transform */
-    HOOK_MODULE,  /* a transform module of the platform's */
+    HOOK_COMMAND,  /* a whitelisted command in the hook executor */
+    HOOK_LUA,      /* inline source of a transform */
+    HOOK_MODULE,   /* a transform module of the platform's */
+    HOOK_LUA_FROM, /* a transform in a ConfigMap of the source's namespace */
 };
 enum hook_retry { HOOK_RETRY_FAIL, HOOK_RETRY_IGNORE, HOOK_RETRY_RETRY };
 
@@ -41,7 +42,9 @@ struct hook_spec {
     size_t argument_count;
     const char *lua; /* HOOK_LUA; `lua_length` bytes */
     size_t lua_length;
-    const char *module; /* HOOK_MODULE */
+    const char *module;     /* HOOK_MODULE */
+    const char *config_map; /* HOOK_LUA_FROM: its name and key */
+    const char *config_map_key;
     int64_t timeout_ms;
     enum hook_retry retry;
     const struct hook_variable *env;

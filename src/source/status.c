@@ -39,6 +39,8 @@ void source_status_free(struct source_status *status)
     free(status->inputs_digest);
     free(status->last_handled_reconcile_at);
     free(status->last_handled_force_at);
+    free(status->last_handled_artifact_reconcile_at);
+    free(status->retry_inputs_digest);
     free(status);
 }
 
@@ -176,7 +178,10 @@ static struct error *fill(const json_t *json, struct source_status *status)
         !copy_text(json_get_string(json, "inputsDigest"), &status->inputs_digest) ||
         !copy_text(json_get_string(json, "lastHandledReconcileAt"),
                    &status->last_handled_reconcile_at) ||
-        !copy_text(json_get_string(json, "lastHandledForceAt"), &status->last_handled_force_at))
+        !copy_text(json_get_string(json, "lastHandledForceAt"), &status->last_handled_force_at) ||
+        !copy_text(json_get_string(json, "lastHandledArtifactReconcileAt"),
+                   &status->last_handled_artifact_reconcile_at) ||
+        !copy_text(json_get_string(retry, "inputsDigest"), &status->retry_inputs_digest))
         return error_out_of_memory();
     return NULL;
 }
@@ -207,24 +212,30 @@ struct source_status *source_status_copy(const struct source_status *status)
         copy_text(status->last_handled_etag, &copy->last_handled_etag) &&
         copy_text(status->inputs_digest, &copy->inputs_digest) &&
         copy_text(status->last_handled_reconcile_at, &copy->last_handled_reconcile_at) &&
-        copy_text(status->last_handled_force_at, &copy->last_handled_force_at))
+        copy_text(status->last_handled_force_at, &copy->last_handled_force_at) &&
+        copy_text(status->last_handled_artifact_reconcile_at,
+                  &copy->last_handled_artifact_reconcile_at) &&
+        copy_text(status->retry_inputs_digest, &copy->retry_inputs_digest))
         return copy;
     error_free(error);
     source_status_free(copy);
     return NULL;
 }
 
-/* {count, notBefore}; whole seconds are rounded up, so that nothing is tried early after a restart.
+/* {count, notBefore, inputsDigest}; whole seconds are rounded up, so that nothing is tried early
+ * after a restart.
  */
 static int set_retry(json_t *object, const struct source_status *status)
 {
     json_t *retry;
 
-    if (status->retry_count == 0 && status->retry_not_before_ms == 0)
+    if (status->retry_count == 0 && status->retry_not_before_ms == 0 &&
+        !status->retry_inputs_digest)
         return 0;
     retry = json_pack("{s:i}", "count", (int)status->retry_count);
-    if (!retry || (status->retry_not_before_ms > 0 &&
-                   set_time(retry, "notBefore", status->retry_not_before_ms + 999))) {
+    if (!retry || json_set_string(retry, "inputsDigest", status->retry_inputs_digest) ||
+        (status->retry_not_before_ms > 0 &&
+         set_time(retry, "notBefore", status->retry_not_before_ms + 999))) {
         json_decref(retry);
         return -1;
     }
@@ -244,6 +255,8 @@ json_t *source_status_to_json(const struct source_status *status)
         json_set_string(object, "inputsDigest", status->inputs_digest) ||
         json_set_string(object, "lastHandledReconcileAt", status->last_handled_reconcile_at) ||
         json_set_string(object, "lastHandledForceAt", status->last_handled_force_at) ||
+        json_set_string(object, "lastHandledArtifactReconcileAt",
+                        status->last_handled_artifact_reconcile_at) ||
         set_retry(object, status)) {
         json_decref(object);
         return NULL;

@@ -33,8 +33,11 @@ struct source_status {
     int64_t observed_generation;      /* -1 before the first outcome */
     char *last_handled_reconcile_at;
     char *last_handled_force_at;
-    unsigned retry_count;        /* status.retry.count: failed attempts in a row */
-    int64_t retry_not_before_ms; /* status.retry.notBefore; 0 if none */
+    char *last_handled_artifact_reconcile_at; /* requestedAt of the ExternalArtifact */
+    unsigned retry_count;                     /* status.retry.count: failed attempts in a row */
+    int64_t retry_not_before_ms;              /* status.retry.notBefore; 0 if none */
+    char *retry_inputs_digest; /* status.retry.inputsDigest: of the attempt that failed; NULL if it
+                                  did not get so far */
 };
 
 /* An empty status (observed_generation -1), for a source never seen before. NULL without memory. */

@@ -190,5 +190,5 @@ def test_a_module_that_does_not_load_is_named_and_the_shipped_ones_go_on(workspa
     outcome = workspace.once("--lua-path", str(workspace.path / "lua"))
     assert outcome.code == 1
     assert outcome.rows["good"]["READY"] == "True"
-    errors = [line["error"] for line in outcome.logs if "do not load" in line["msg"]]
+    errors = [line["error"] for line in outcome.logs if "does not load" in line["msg"]]
     assert len(errors) == 1 and message in errors[0] and "weather.lua" in errors[0]

@@ -73,6 +73,7 @@ def test_our_own_listeners_are_out_of_reach(served):
     process.wait(20)
     workspace.source("self", "http://localhost:1/x")
     process, addresses, _ = workspace.serve("--storage-addr", addresses["storage"])
+    wait_for(lambda: (workspace.status("self") or {}).get("status", {}).get("retry"))
     process.terminate()
     process.wait(20)
     workspace.source("self", f"http://{addresses['storage']}/artifacts/x")
