@@ -61,6 +61,8 @@ struct http_tls {
         *client_certificate; /* PEM, with `client_key`; NULL for none. Sensitive, as a header */
     const char *client_key;
     bool insecure_skip_verify;
+    const char *ca_name; /* what messages call the place that names the authority; NULL:
+                            "caBundleSecretRef" and how to fill it */
 };
 
 /* Everything is copied (blobs are referenced) by http_client_send but `egress`' context. */
@@ -83,7 +85,7 @@ struct http_request {
     /* Instead of a blob, the bytes of a 2xx answer's body as they come (a watch), with the context
      * of `done`. Returns false to end the request as failed; may cancel it. May be NULL. */
     bool (*on_body)(void *context, const void *bytes, size_t length);
-    bool fresh_connection; /* do not reuse one (a half-open connection was suspected) */
+    bool fresh_connection; /* has one to itself: reuses none, and leaves none to others */
 };
 
 struct http_response {
@@ -111,5 +113,10 @@ struct error *http_client_send(struct http_client *client, const struct http_req
 
 /* Value of the first header called `name` (lower case), or NULL. */
 const char *http_response_header(const struct http_response *response, const char *name);
+
+/* What Retry-After asks for, in seconds or as a date, in milliseconds; 0 where it is missing, is
+ * nothing of the kind, or has passed. Never more than a day. */
+int64_t http_response_retry_after_ms(const struct http_response *response,
+                                     const struct clock *clock);
 
 #endif

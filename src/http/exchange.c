@@ -76,6 +76,7 @@ static CURLcode configure_connection(struct exchange *exchange)
     SET(CURLOPT_MAXLIFETIME_CONN, LIFETIME_SECONDS_MAX);
     SET(CURLOPT_DNS_CACHE_TIMEOUT, ADDRESS_SECONDS_MAX);
     SET(CURLOPT_FRESH_CONNECT, options->fresh_connection ? 1L : 0L);
+    SET(CURLOPT_FORBID_REUSE, options->request->fresh_connection ? 1L : 0L);
     /* Waiting to see whether a connection can be shared makes sense only where ALPN may say so. */
     SET(CURLOPT_HTTP_VERSION, https ? (long)CURL_HTTP_VERSION_2TLS : (long)CURL_HTTP_VERSION_1_1);
     SET(CURLOPT_PIPEWAIT, https ? 1L : 0L);

@@ -17,6 +17,26 @@ static struct error *fetch_failed(const char *what, const char *detail)
                      detail);
 }
 
+static struct error *unknown_authority(const char *ca_name)
+{
+    return error_new(ERROR_TRANSIENT, "FetchFailed",
+                     "TLS: the server's certificate is signed by an unknown authority; put the "
+                     "authority's certificate (PEM) into %s",
+                     ca_name ? ca_name : "a Secret and name it in caBundleSecretRef");
+}
+
+static struct error *bundle_refused(const struct exchange *exchange)
+{
+    const char *ca_name = exchange->options.request->ca_name;
+
+    if (!ca_name)
+        return fetch_failed("TLS: the CA bundle named by caBundleSecretRef is not a list of PEM "
+                            "certificates",
+                            exchange->curl_error);
+    return error_new(ERROR_TRANSIENT, "FetchFailed", "TLS: %s is not a list of PEM certificates",
+                     ca_name);
+}
+
 static struct error *certificate_refused(const struct exchange *exchange)
 {
     long verdict = X509_V_OK;
@@ -38,10 +58,7 @@ static struct error *certificate_refused(const struct exchange *exchange)
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
     case X509_V_ERR_CERT_UNTRUSTED:
-        return error_new(ERROR_TRANSIENT, "FetchFailed",
-                         "TLS: the server's certificate is signed by an unknown authority; put "
-                         "the authority's certificate (PEM) into a Secret and name it in "
-                         "caBundleSecretRef");
+        return unknown_authority(exchange->options.request->ca_name);
     case X509_V_ERR_CERT_HAS_EXPIRED:
         return error_new(ERROR_TRANSIENT, "FetchFailed",
                          "TLS: the server's certificate, or one that signed it, has expired; "
@@ -116,9 +133,7 @@ struct error *failure_explain(struct exchange *exchange, CURLcode code)
     case CURLE_PEER_FAILED_VERIFICATION:
         return certificate_refused(exchange);
     case CURLE_SSL_CACERT_BADFILE:
-        return fetch_failed("TLS: the CA bundle named by caBundleSecretRef is not a list of PEM "
-                            "certificates",
-                            exchange->curl_error);
+        return bundle_refused(exchange);
     case CURLE_SSL_CERTPROBLEM:
         return fetch_failed("TLS: the client certificate or its key cannot be used",
                             exchange->curl_error);

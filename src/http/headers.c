@@ -7,9 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include "base/buffer.h"
 #include "http/client.h"
+
+#define RETRY_AFTER_MS_MAX INT64_C(86400000)
 
 /* token of RFC 9110 */
 static bool is_token_byte(char byte)
@@ -164,6 +167,32 @@ const char *headers_find(const struct http_header *items, size_t count, const ch
 const char *http_response_header(const struct http_response *response, const char *name)
 {
     return headers_find(response->headers, response->header_count, name);
+}
+
+int64_t http_response_retry_after_ms(const struct http_response *response,
+                                     const struct clock *clock)
+{
+    const char *text = http_response_header(response, "retry-after");
+    struct tm date = {0};
+    int64_t wait;
+    char *end;
+
+    if (!text)
+        return 0;
+    long seconds = strtol(text, &end, 10);
+    if (end != text && *end == '\0') {
+        if (seconds <= 0)
+            return 0;
+        wait = seconds < RETRY_AFTER_MS_MAX / 1000 ? seconds * 1000 : RETRY_AFTER_MS_MAX;
+    } else {
+        end = strptime(text, "%a, %d %b %Y %H:%M:%S GMT", &date);
+        if (!end || *end)
+            return 0;
+        wait = (int64_t)timegm(&date) * 1000 - clock_wall_ms(clock);
+    }
+    if (wait > RETRY_AFTER_MS_MAX)
+        return RETRY_AFTER_MS_MAX;
+    return wait > 0 ? wait : 0;
 }
 
 void headers_free(struct headers *headers)

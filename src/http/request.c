@@ -101,7 +101,8 @@ static struct error *copy(const struct http_request *from, struct request *reque
     if (!copy_text(&request->method, from->method) ||
         !copy_text(&request->ca_bundle, from->tls.ca_bundle) ||
         !copy_text(&request->client_certificate, from->tls.client_certificate) ||
-        !copy_text(&request->client_key, from->tls.client_key))
+        !copy_text(&request->client_key, from->tls.client_key) ||
+        !copy_text(&request->ca_name, from->tls.ca_name))
         return error_out_of_memory();
     return NULL;
 }
@@ -184,6 +185,7 @@ void request_free(struct request *request)
     free(request->ca_bundle);
     free(request->client_certificate);
     free(request->client_key);
+    free(request->ca_name);
     for (size_t i = 0; i < request->trusted_origin_count; i++)
         free(request->trusted_origins[i]);
     free(request->trusted_origins);

@@ -15,6 +15,7 @@ struct request {
     char *client_certificate;
     char *client_key;
     bool insecure_skip_verify;
+    char *ca_name;          /* for messages; NULL where it is caBundleSecretRef */
     char **trusted_origins; /* as struct url writes them; at least the request's own */
     size_t trusted_origin_count;
     int64_t timeout_ms;

@@ -1,13 +1,13 @@
 /*
  * Requests to the Kubernetes API.
  *
- * All but watches share a few HTTP/2 connections, at most KUBE_REQUESTS_MAX in flight; each watch
- * has a connection of its own, so that a stalled one holds nobody up. A request that timed out, or
- * whose connection broke, is made again on a fresh connection, because the old one may be half
- * open; 429 and 5xx are tried again when the server says so, or with jittered backoff, until the
- * request's time is over. Every request of ours may be repeated: reads, applies, patches that name
- * a resourceVersion, deletes that name a uid. A token file is read again when it has changed and
- * when the server answers 401.
+ * All but watches share an HTTP/2 connection, at most KUBE_REQUESTS_MAX in flight, others wait in
+ * order; each watch has a connection of its own, so that a stalled one holds nobody up. After a
+ * request timed out or its connection broke, all new ones go to a fresh connection, because the old
+ * one may be half open; 429 and 5xx are tried again when the server says so, or with jittered
+ * backoff, until the request's time is over: then its last answer or failure counts. Every request
+ * of ours may be repeated: reads, applies, patches that name a resourceVersion, deletes that name a
+ * uid. A token file is read again when it has changed and when the server answers 401.
  */
 #ifndef SLUICE_KUBE_CLIENT_H
 #define SLUICE_KUBE_CLIENT_H
@@ -55,7 +55,7 @@ struct kube_client_options {
 struct error *kube_client_new(const struct kube_client_options *options,
                               struct kube_client **client) __attribute__((warn_unused_result));
 
-/* Every request must have ended or been cancelled. NULL is fine. */
+/* Every request must have ended or been cancelled. The loop must run once more. NULL is fine. */
 void kube_client_free(struct kube_client *client);
 
 struct kube_request {
@@ -64,8 +64,9 @@ struct kube_request {
     const char *content_type; /* of the body: KUBE_JSON, KUBE_APPLY or KUBE_MERGE_PATCH */
     const char *accept;       /* NULL: application/json */
     const json_t *body;       /* NULL for none; written before the call returns */
+    int64_t timeout_ms;       /* of one attempt; 0: KUBE_TIMEOUT_MS */
     int64_t patience_ms;      /* 0: KUBE_PATIENCE_MS; below 0: one attempt */
-    bool unfenced;            /* a write that may be made without leading: the lease itself */
+    bool unfenced; /* the lease itself: may be written without leading, and waits for no turn */
 };
 
 /* Why the API said no: metav1.Status' reason and causes, not the code alone. */
@@ -92,12 +93,13 @@ struct kube_response {
     enum kube_reason reason;
     const char *message;    /* of the Status; "" where there is none */
     int64_t retry_after_ms; /* 0 where the server said nothing */
-    json_t *object;         /* the answer; of a watch NULL. Incref it to keep it */
+    json_t *object; /* the answer; of a watch, and of a refusal that is no JSON, NULL. Incref it to
+                       keep it */
 };
 
-/* Exactly one of `error` (owned by the receiver: no answer came; ERROR_TRANSIENT) and `response`
- * (valid during the call) is not NULL. A write that may_write refused: ERROR_INTERNAL, NotLeader.
- */
+/* Exactly one of `error` (owned by the receiver: no answer came, or a success that is no JSON
+ * object; ERROR_TRANSIENT) and `response` (valid during the call) is not NULL. A write that
+ * may_write refused: ERROR_INTERNAL, NotLeader. */
 typedef void (*kube_done)(void *context, struct error *error, const struct kube_response *response);
 
 struct error *kube_client_send(struct kube_client *client, const struct kube_request *request,
@@ -113,10 +115,11 @@ struct error *kube_client_watch(struct kube_client *client, const char *path, co
                                 kube_done done, void *context, struct operation **operation)
     __attribute__((warn_unused_result));
 
-/* The typed error of a response that is not KUBE_OK: "WHAT: message of the Status". Conflict gives
- * ERROR_CONFLICT; throttled and unavailable ERROR_TRANSIENT with retry_after_ms; forbidden,
- * unauthorized, invalid and bad requests ERROR_INTERNAL (backoff: a person mends roles, not the
- * source), with a hint at the role that is missing. Reason: APIServerError. */
+/* The typed error of a response that is not KUBE_OK: "WHAT: message of the Status". Conflict and
+ * "already exists" give ERROR_CONFLICT; not found, expired, terminating, throttled and unavailable
+ * ERROR_TRANSIENT with retry_after_ms; forbidden, unauthorized, invalid and bad requests
+ * ERROR_INTERNAL (backoff: a person mends roles, not the source), with a hint at the role that is
+ * missing. Reason: APIServerError. */
 struct error *kube_response_error(const struct kube_response *response, const char *what)
     __attribute__((returns_nonnull, warn_unused_result));
 

@@ -28,8 +28,8 @@ struct kube_reference {
 
 /* "/apis/GROUP/VERSION/namespaces/NAMESPACE/PLURAL/NAME/SUBRESOURCE" in fresh memory (free); NULL
  * without memory. `namespace_name`, `name` and `subresource` may be NULL: then the collection, in
- * all namespaces. Names are escaped, so that no name that a manifest gives can make another path.
- */
+ * all namespaces. Names are escaped, so that no name that a manifest gives can make another path;
+ * "", "." and "..", which no path can carry, become a name that nothing has. */
 char *kube_path(const struct kube_resource *resource, const char *namespace_name, const char *name,
                 const char *subresource);
 

@@ -232,23 +232,10 @@ static struct error *fill(struct fetch *fetch, const json_t *arguments, const ch
     return error ? error : add_body(fetch, arguments, bytes, length);
 }
 
-/* Seconds, or an HTTP date (RFC 9110, 10.2.3), as seconds from now; 0 if there is neither. */
+/* What Retry-After asks for, in seconds; 0 where it asks for nothing. */
 static double retry_after(const struct primitive_call *call, const struct http_response *response)
 {
-    const char *text = http_response_header(response, "retry-after");
-    struct tm date = {0};
-    char *end;
-
-    if (!text)
-        return 0;
-    long seconds = strtol(text, &end, 10);
-    if (end != text && *end == '\0')
-        return seconds > 0 ? (double)seconds : 0;
-    end = strptime(text, "%a, %d %b %Y %H:%M:%S GMT", &date);
-    if (!end || *end)
-        return 0;
-    double wait = (double)timegm(&date) - (double)clock_wall_ms(call->services->clock) / 1000.0;
-    return wait > 0 ? wait : 0;
+    return (double)http_response_retry_after_ms(response, call->services->clock) / 1000.0;
 }
 
 /* Header values are bytes; what is no UTF-8 is left out, for messages are JSON. */
