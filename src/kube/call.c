@@ -6,8 +6,8 @@
  *        |          v
  *        '------ pausing
  *
- * The one idea: the deadline is one moment, fixed at the start. An attempt gets no more time than is
- * left, and a pause that would outlast it is not begun: then the last answer is the answer.
+ * The one idea: the deadline is one moment, fixed at the start. An attempt gets no more time than
+ * is left, and a pause that would outlast it is not begun: then the last answer is the answer.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -216,7 +216,8 @@ static struct error *attempt(struct call *call)
     struct http_header headers[KUBE_HEADERS_MAX];
     struct http_request request;
     int64_t left = time_left(call);
-    struct error *error = client_prepare(client, call->accept, call->content_type, headers, &request);
+    struct error *error =
+        client_prepare(client, call->accept, call->content_type, headers, &request);
 
     if (error)
         return error;
@@ -331,8 +332,8 @@ static struct error *fill(struct call *call, const struct kube_request *request)
     call->unfenced = request->unfenced;
     call->once = patience < 0;
     call->timeout_ms = request->timeout_ms > 0 ? request->timeout_ms : KUBE_TIMEOUT_MS;
-    call->deadline_ms = clock_monotonic_ms(client->options.clock) +
-                        (call->once ? call->timeout_ms : patience);
+    call->deadline_ms =
+        clock_monotonic_ms(client->options.clock) + (call->once ? call->timeout_ms : patience);
     call->url = format_string("%s%s", client->own_config->server, request->path);
     if (!call->url || !copy_text(&call->method, request->method) ||
         !copy_text(&call->accept, request->accept) ||

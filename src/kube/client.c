@@ -78,8 +78,7 @@ static struct error *set_up(struct kube_client *client, const struct kube_client
     };
     if (!client->http.user_agent)
         return error_out_of_memory();
-    error =
-        token_init(&client->token, client->own_config->token, client->own_config->token_file);
+    error = token_init(&client->token, client->own_config->token, client->own_config->token_file);
     if (error)
         return error;
     watches = client->http;
@@ -138,8 +137,7 @@ struct error *client_prepare(struct kube_client *client, const char *accept,
 
     if (config->token_file && !authorization)
         return error_new(ERROR_TRANSIENT, "APIServerError",
-                         "no token for the Kubernetes API: %s cannot be read",
-                         config->token_file);
+                         "no token for the Kubernetes API: %s cannot be read", config->token_file);
     headers[count++] = (struct http_header){"Accept", accept ? accept : KUBE_JSON, false};
     if (content_type)
         headers[count++] = (struct http_header){"Content-Type", content_type, false};

@@ -250,8 +250,8 @@ static struct error *read_named(const struct entry *entry, const char *field, co
                                 struct buffer *bytes)
 {
     _cleanup_(free) char *resolved = resolve(entry, path);
-    _cleanup_(free) char *where = format_string("%s: %s['%s'].%s: ", entry->file->path, entry->list,
-                                                entry->name, field);
+    _cleanup_(free) char *where =
+        format_string("%s: %s['%s'].%s: ", entry->file->path, entry->list, entry->name, field);
     struct error *error;
 
     if (!resolved || !where)
@@ -293,8 +293,8 @@ static struct error *refuse_fields(const struct entry *entry, const char *const 
 {
     for (size_t i = 0; i < count; i++) {
         const json_t *value = json_object_get(entry->body, fields[i]);
-        bool empty = json_is_null(value) ||
-                     (json_is_string(value) && json_string_length(value) == 0);
+        bool empty =
+            json_is_null(value) || (json_is_string(value) && json_string_length(value) == 0);
 
         if (value && !empty)
             return invalid("%s: %s['%s'].%s: is not supported; accepted: %s", entry->file->path,
@@ -326,7 +326,8 @@ static struct error *read_server(const struct entry *cluster, struct kube_config
 static struct error *read_cluster(const struct entry *cluster, struct kube_config *config)
 {
     static const char *const refused[] = {"proxy-url", "tls-server-name"};
-    struct error *error = refuse_fields(cluster, refused, 2, "server, certificate-authority, "
+    struct error *error = refuse_fields(cluster, refused, 2,
+                                        "server, certificate-authority, "
                                         "certificate-authority-data, insecure-skip-tls-verify");
 
     if (!error)
@@ -335,7 +336,8 @@ static struct error *read_cluster(const struct entry *cluster, struct kube_confi
         error = get_pem(cluster, "certificate-authority", &config->ca_bundle);
     if (error)
         return error;
-    config->insecure_skip_verify = json_get_boolean(cluster->body, "insecure-skip-tls-verify", false);
+    config->insecure_skip_verify =
+        json_get_boolean(cluster->body, "insecure-skip-tls-verify", false);
     if (config->insecure_skip_verify && config->ca_bundle)
         return invalid("%s: clusters['%s'].insecure-skip-tls-verify: found true beside a "
                        "certificate-authority; accepted: one of them",
@@ -370,8 +372,8 @@ static struct error *read_token(const struct entry *user, struct kube_config *co
 static struct error *read_user(const struct entry *user, struct kube_config *config)
 {
     static const char *const refused[] = {
-        "exec",           "auth-provider", "username",       "password",
-        "as",             "as-uid",        "as-groups",      "as-user-extra",
+        "exec", "auth-provider", "username",  "password",
+        "as",   "as-uid",        "as-groups", "as-user-extra",
     };
     struct error *error =
         refuse_fields(user, refused, sizeof(refused) / sizeof(refused[0]),
@@ -422,8 +424,8 @@ static struct error *read_context(const struct files *files, const struct entry 
     config->namespace_name = strdup(namespace_name ? namespace_name : "default");
     if (!config->namespace_name || !by_cluster || !by_user)
         return error_out_of_memory();
-    error = find(files, "clusters", "cluster", cluster_name ? cluster_name : "", by_cluster,
-                 &cluster);
+    error =
+        find(files, "clusters", "cluster", cluster_name ? cluster_name : "", by_cluster, &cluster);
     if (!error)
         error = read_cluster(&cluster, config);
     if (!error && user_name)

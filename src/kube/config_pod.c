@@ -37,8 +37,8 @@ struct error *config_read_pod(const char *directory, const char *host, const cha
     _cleanup_(buffer) struct buffer token = BUFFER_INIT;
     struct error *error;
 
-    config->server = format_string(strchr(host, ':') ? "https://[%s]:%s" : "https://%s:%s", host,
-                                   port);
+    config->server =
+        format_string(strchr(host, ':') ? "https://[%s]:%s" : "https://%s:%s", host, port);
     config->ca_name = path_join(directory, "ca.crt");
     config->token_file = path_join(directory, "token");
     if (!config->server || !config->ca_name || !config->token_file)

@@ -201,8 +201,7 @@ static int64_t retry_after(const struct http_response *answer, const struct cloc
                            const json_t *status)
 {
     int64_t asked = http_response_retry_after_ms(answer, clock);
-    int64_t seconds =
-        json_get_integer(json_object_get(status, "details"), "retryAfterSeconds", 0);
+    int64_t seconds = json_get_integer(json_object_get(status, "details"), "retryAfterSeconds", 0);
 
     if (asked == 0 && seconds > 0)
         asked = (seconds < RETRY_SECONDS_MAX ? seconds : RETRY_SECONDS_MAX) * 1000;
@@ -283,8 +282,8 @@ struct error *kube_response_error(const struct kube_response *response, const ch
                           hint_of(response->reason));
     else
         error = error_new(kind_of(response->reason), "APIServerError",
-                          "%s: the API server answered %u without a reason%s", what,
-                          response->code, hint_of(response->reason));
+                          "%s: the API server answered %u without a reason%s", what, response->code,
+                          hint_of(response->reason));
     if (error->kind == ERROR_TRANSIENT)
         error->retry_after_ms = response->retry_after_ms;
     return error;

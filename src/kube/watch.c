@@ -10,7 +10,8 @@
 #include "kube/status.h"
 
 #define EVENT_MAX ((size_t)8 << 20)
-#define WATCH_MS INT64_C(7200000) /* far longer than any timeoutSeconds; silence ends it earlier */
+#define WATCH_MS INT64_C(7200000) /* far longer than any timeoutSeconds; silence ends it earlier \
+                                   */
 
 struct watch {
     struct operation operation; /* first */
@@ -22,7 +23,8 @@ struct watch {
     struct buffer rest; /* of a line that goes on in the next piece */
     bool too_long;
     bool ended;
-    uv_timer_t closing; /* memory goes in the loop's closing phase: a callback may be on the stack */
+    uv_timer_t
+        closing; /* memory goes in the loop's closing phase: a callback may be on the stack */
 };
 
 static void on_closed(uv_handle_t *handle)
