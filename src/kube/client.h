@@ -32,8 +32,10 @@
 #define KUBE_JSON "application/json"
 #define KUBE_APPLY "application/apply-patch+yaml"
 #define KUBE_MERGE_PATCH "application/merge-patch+json"
-#define KUBE_METADATA_ONLY \
-    "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+/* Of objects their metadata alone: without full objects to fall back on, or a Secret's data might
+ * come. */
+#define KUBE_METADATA_LIST "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+#define KUBE_METADATA_WATCH "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 struct kube_client;
 

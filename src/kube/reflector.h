@@ -37,11 +37,13 @@ struct reflector_listener {
     /* What of an object must change for `changed` to be called: a hash of it. `object` has no
      * managedFields. */
     uint64_t (*fingerprint)(void *context, const json_t *object);
-    /* An object is new (`before` NULL), has another fingerprint or uid, or is gone (`now` NULL).
-     * Both are valid during the call, which must not free the reflector. */
+    /* An object is new (`before` NULL), has another fingerprint, or is gone (`now` NULL). One that
+     * was replaced by another of its name (the uid differs) is gone and then new: two calls. Both
+     * are valid until the loop turns; the call must not free the reflector. */
     void (*changed)(void *context, const struct reflector_object *before,
                     const struct reflector_object *now);
-    /* The first list is complete, and all of it has been told. */
+    /* The first list is complete, and all of it has been told. May be NULL; may free the
+     * reflector. */
     void (*synced)(void *context);
     void *context;
 };
@@ -64,8 +66,8 @@ struct reflector_options {
 struct reflector *reflector_new(const struct reflector_options *options,
                                 const struct reflector_listener *listener);
 
-/* Begins to list; failures are logged (once a minute at most for one that lasts) and tried again
- * for ever. */
+/* Begins to list. Failures are logged (once a minute at most for one that lasts) and tried again
+ * for ever, with jittered backoff up to half a minute; what could not even be sent is an error. */
 struct error *reflector_start(struct reflector *reflector) __attribute__((warn_unused_result));
 
 /* Stops and frees; nothing is told any more. The loop must run once more. NULL is fine. */
@@ -74,12 +76,14 @@ void reflector_free(struct reflector *reflector);
 bool reflector_synced(const struct reflector *reflector);
 size_t reflector_count(const struct reflector *reflector);
 
-/* The object as we know it, or NULL. Valid until the loop turns. */
+/* The object as we know it, or NULL. `namespace_name` of one that has none is "". Valid until the
+ * loop turns. */
 const struct reflector_object *reflector_find(const struct reflector *reflector,
                                               const char *namespace_name, const char *name);
 
-/* Takes an object that a write of ours was answered with, unless we hold a newer one. Calls
- * `changed` like a watch does. */
+/* Takes an object that a write of ours was answered with, unless we hold a newer one, or know that
+ * it was deleted since. Calls `changed` like a watch does. ERROR_TRANSIENT, InvalidObject: without
+ * name, uid or resourceVersion. */
 struct error *reflector_put(struct reflector *reflector, const json_t *object)
     __attribute__((warn_unused_result));
 
