@@ -195,7 +195,6 @@ void reflector_store_list_begin(struct reflector_store *store)
 {
     held_free_all(TAKE(store->pending));
     store->list++;
-    store->listing = true;
 }
 
 /* An item of a list of built-in objects says neither apiVersion nor kind: it is given its list's.
@@ -283,7 +282,6 @@ struct error *reflector_store_list_end(struct reflector_store *store, const char
 
     if (error)
         return error;
-    store->listing = false;
     while ((held = store->pending)) {
         struct held *before =
             held_table_find(&store->table, held->object.namespace_name, held->object.name);
@@ -320,7 +318,7 @@ struct error *reflector_store_put(struct reflector_store *store, const json_t *o
         free(held);
         return NULL;
     }
-    held->put = store->listing ? store->list : 0;
+    held->put = store->list;
     set(store, held);
     return NULL;
 }

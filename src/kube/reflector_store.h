@@ -18,7 +18,6 @@ struct reflector_store {
     bool metadata_only;
     char *version;         /* "" before the first list */
     uint32_t list;         /* number of the list that runs or ran last */
-    bool listing;          /* one runs */
     struct held *pending;  /* what that list has told and we do not hold so */
     struct held *replaced; /* no longer in the table, freed by reflector_store_sweep */
 };

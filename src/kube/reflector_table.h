@@ -14,7 +14,7 @@ struct held {
     struct held *next;              /* in its bucket, or in whatever list the owner keeps */
     uint32_t hash;
     uint32_t listed; /* the last list that had it exactly so: a number of reflector_store.c */
-    uint32_t put;    /* the list that a write of ours overtook; 0 for none */
+    uint32_t put;    /* the number of the last list when a write of ours put it in, or 0 */
     char bytes[];
 };
 
