@@ -33,8 +33,11 @@ struct lease_options {
     int64_t retry_ms;
     uint64_t (*random)(void *context);
     void *random_context;
-    void (*acquired)(void *context); /* we lead from now on */
-    void (*lost)(void *context);     /* we led, and do not any more; called once */
+    /* We lead from now on. */
+    void (*acquired)(void *context);
+    /* We led, and do not any more: called once for each `acquired`. It is tried for again, so who
+     * cannot lead twice ends here. Both may free the lease. */
+    void (*lost)(void *context);
     void *context;
 };
 
@@ -47,9 +50,10 @@ struct error *lease_start(struct lease *lease) __attribute__((warn_unused_result
 /* Whether we hold it at this moment: the last renewal was sent less than the renew deadline ago. */
 bool lease_held(const struct lease *lease);
 
-/* Gives it back (holderIdentity "", a duration of one second), so that another takes over at once;
- * `released` is called when that is done or has failed; `lost` is not. At once (at the next turn of
- * the loop) where it is not held. */
+/* Gives it back (holderIdentity "", a duration of one second), so that another takes over at once,
+ * and stops trying: from here on it is not held. `released` is called when that is done or has
+ * failed, at the latest after a sixth of the renew deadline; `lost` is not. At once (at the next
+ * turn of the loop) where it is not held. */
 void lease_release(struct lease *lease, void (*released)(void *context), void *context);
 
 /* Stops trying and frees; does not release. The loop must run once more. NULL is fine. */
