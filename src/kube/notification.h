@@ -15,6 +15,8 @@
 #include "http/client.h"
 #include "kube/kube.h"
 
+#define NOTIFIER_RETRY_MS 1000
+
 struct notifier;
 
 struct notifier_options {
@@ -25,6 +27,8 @@ struct notifier_options {
     const char *address; /* of --events-addr: "http://notification-controller.flux-system.svc…./" */
     const char *controller; /* reportingController: "externalsource-controller" */
     const char *instance;   /* reportingInstance: the host's name */
+    int64_t retry_ms;       /* before the second try, four times as long before each later one;
+                               0: NOTIFIER_RETRY_MS */
 };
 
 /* A bad address: ERROR_CONFIGURATION, naming the flag. */
@@ -36,11 +40,11 @@ struct notification {
     bool error; /* severity error, else info */
     const char *reason;
     const char *message;       /* cut to 39,000 characters */
-    const char *revision;      /* metadata source.toolkit.fluxcd.io/revision; NULL for none */
+    const char *revision;      /* metadata GROUP/revision, with the object's group; NULL for none */
     const json_t *annotations; /* of the object: those of event.toolkit.fluxcd.io/ are passed on */
 };
 
-/* Sends it; everything is copied. */
+/* Sends it, in the order of telling; everything is copied. */
 void notifier_tell(struct notifier *notifier, const struct notification *notification);
 
 /* Calls `flushed` when all told so far are delivered or given up, at the latest after `timeout_ms`.
