@@ -16,6 +16,7 @@ static int cmd_help(int argc, char **argv);
 
 static const struct command commands[] = {
     {"run", cmd_run, "reconcile a directory of manifests without a cluster"},
+    {"controller", cmd_controller, "reconcile the ExternalSources of a Kubernetes cluster"},
     {"transform", cmd_transform, "run one Lua transform on a file or standard input"},
     {"version", cmd_version, "print the version"},
     {"help", cmd_help, "print this help"},

@@ -56,6 +56,36 @@ void json_write(struct buffer *buffer, const json_t *value)
         buffer->failed = true;
 }
 
+static int patch_member(json_t *patch, const char *key, const json_t *before, json_t *after)
+{
+    if (json_equal(before, after))
+        return 0;
+    if (json_is_object(before) && json_is_object(after))
+        return json_object_set_new(patch, key, json_merge_patch(before, after));
+    return json_object_set(patch, key, after);
+}
+
+json_t *json_merge_patch(const json_t *from, const json_t *to)
+{
+    json_t *patch = json_object();
+    const char *key;
+    json_t *value;
+    bool failed = !patch;
+
+    json_object_foreach((json_t *)to, key, value)
+    {
+        failed = failed || patch_member(patch, key, json_object_get(from, key), value);
+    }
+    json_object_foreach((json_t *)from, key, value)
+    {
+        if (!json_object_get(to, key))
+            failed = failed || json_object_set_new(patch, key, json_null());
+    }
+    if (failed)
+        json_decref(TAKE(patch));
+    return patch;
+}
+
 static void describe_string(struct buffer *buffer, const json_t *value)
 {
     const char *text = json_string_value(value);

@@ -31,6 +31,11 @@ struct error *json_parse(const char *text, size_t length, json_t **value)
 /* Appends the value as compact JSON with sorted keys: the same bytes for the same value. */
 void json_write(struct buffer *buffer, const json_t *value);
 
+/* The merge patch (RFC 7386) that makes `to` of `from`, two objects: members that differ, null for
+ * those that are gone, lists whole. A new object, empty where nothing differs; NULL without memory.
+ */
+json_t *json_merge_patch(const json_t *from, const json_t *to);
+
 /* "a string", "an object", ... and the value itself if it is short: for messages that say what was
  * found. */
 void json_describe(struct buffer *buffer, const json_t *value);

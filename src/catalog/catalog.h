@@ -18,6 +18,9 @@
 #include "base/operation.h"
 #include "source/source.h"
 
+/* Of ConfigMaps that hold Lua modules; its value is their kind. */
+#define LABEL_LUA "source.flux.oddkin.co/lua"
+
 struct catalog;
 
 /* What the catalog tells. Callbacks come on the loop, never from inside catalog_start; one that is

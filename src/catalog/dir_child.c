@@ -5,54 +5,21 @@
 #include <string.h>
 
 #include "base/buffer.h"
-#include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/yaml.h"
-#include "source/condition.h"
+#include "catalog/child.h"
 
 #define CHILD_MAX ((size_t)1 << 20)
-#define MANAGED_BY "externalsource-controller"
-
-static json_t *owner_of(const struct source *source)
-{
-    return json_pack("[{s:s, s:s, s:s, s:s, s:b, s:b}]", "apiVersion", SOURCE_API_VERSION, "kind",
-                     SOURCE_KIND, "name", source->name, "uid", source->uid, "controller", 1,
-                     "blockOwnerDeletion", 1);
-}
-
-static json_t *ready_conditions(const struct source *source, const struct artifact_record *record,
-                                int64_t now_ms)
-{
-    struct condition_list list = {NULL, 0};
-    struct error *error = NULL;
-    _cleanup_(free) char *message =
-        format_string("stored artifact for revision '%s'", record->revision);
-    json_t *conditions = NULL;
-
-    if (!message)
-        return NULL;
-    condition_set(&list, CONDITION_READY, CONDITION_TRUE, "Succeeded", message, source->generation,
-                  now_ms, &error);
-    if (!error)
-        conditions = condition_list_to_json(&list);
-    error_free(error);
-    condition_list_free(&list);
-    return conditions;
-}
 
 json_t *dir_child_object(const struct source *source, const struct artifact_record *record,
                          int64_t now_ms)
 {
-    return json_pack("{s:s, s:s, s:{s:s, s:s, s:{s:s}, s:o}, s:{s:{s:s, s:s, s:s, s:s}},"
-                     " s:{s:o, s:o}}",
-                     "apiVersion", CHILD_API_VERSION, "kind", CHILD_KIND, "metadata", "namespace",
-                     source->namespace_name, "name", source->name, "labels",
-                     "app.kubernetes.io/managed-by", MANAGED_BY, "ownerReferences",
-                     owner_of(source), "spec", "sourceRef", "apiVersion", SOURCE_API_VERSION,
-                     "kind", SOURCE_KIND, "name", source->name, "namespace", source->namespace_name,
-                     "status", "artifact", artifact_record_to_json(record), "conditions",
-                     ready_conditions(source, record, now_ms));
+    json_t *object = child_object(source);
+
+    if (object && json_object_set_new(object, "status", child_status(source, record, NULL, now_ms)))
+        json_decref(TAKE(object));
+    return object;
 }
 
 static struct error *take_document(void *context, const char *json, size_t length, size_t line)

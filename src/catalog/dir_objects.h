@@ -9,8 +9,6 @@
 #include "base/error.h"
 #include "catalog/catalog.h"
 
-#define LABEL_LUA "source.flux.oddkin.co/lua"
-
 struct dir_object {
     char *kind;
     char *namespace_name;

@@ -8,6 +8,9 @@
 /* `sluice run`: the whole pipeline over directories of manifests (run.c). */
 int cmd_run(int argc, char **argv);
 
+/* `sluice controller`: the operator over a cluster (controller.c). */
+int cmd_controller(int argc, char **argv);
+
 /* `sluice transform SCRIPT.lua [FILE]`: one transform on a file or stdin, to stdout or a directory.
  */
 int cmd_transform(int argc, char **argv);

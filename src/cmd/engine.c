@@ -215,7 +215,7 @@ static struct error *make_lua(struct engine *engine)
     return engine->lua ? NULL : error_out_of_memory();
 }
 
-static uint64_t draw(void *context)
+uint64_t engine_random(void *context)
 {
     uint64_t value = 0;
 
@@ -250,6 +250,13 @@ static void reconciled(void *context, const struct source *source,
         engine->reconciled(engine->context, source, status);
 }
 
+static bool may_write(void *context)
+{
+    struct engine *engine = context;
+
+    return !engine->may_write || engine->may_write(engine->context);
+}
+
 static struct error *make_reconciler(struct engine *engine)
 {
     const struct settings *settings = engine->settings;
@@ -264,10 +271,11 @@ static struct error *make_reconciler(struct engine *engine)
         .lua = engine->lua,
         .artifact_base_url = engine->artifact_base_url,
         .backoff = {settings->retry_base_delay_ms, settings->retry_max_delay_ms,
-                    settings->retry_max_attempts, draw, NULL},
+                    settings->retry_max_attempts, engine_random, NULL},
         .concurrency = settings->concurrent,
         .once = settings->once,
         .reconciled = reconciled,
+        .may_write = may_write,
         .idle = all_done,
         .context = engine,
     };
@@ -468,6 +476,8 @@ void engine_free(struct engine *engine)
     if (engine->http)
         http_client_free(engine->http);
     catalog_free(engine->catalog);
+    if (engine->free_parts)
+        engine->free_parts(engine->context);
     if (engine->storage)
         storage_free(engine->storage);
     /* What parts have closed is closed on the loop; our own handles are the only ones that are

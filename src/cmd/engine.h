@@ -50,7 +50,9 @@ struct engine {
     void (*reconciled)(void *context, const struct source *source,
                        const struct source_status *status);
     void (*stopped)(void *context); /* nothing is reconciled any more: engine_finish must follow */
-    void *context;                  /* of both */
+    bool (*may_write)(void *context);  /* asked before each write to storage; NULL: always */
+    void (*free_parts)(void *context); /* nothing of the engine uses the catalog any more */
+    void *context;                     /* of all of these */
 };
 
 /* Makes what does not depend on the catalog: loop, log, blobs, metrics. `settings` outlives the
@@ -69,6 +71,9 @@ void engine_lead(struct engine *engine);
 
 /* Begins no more reconciles, cancels after `grace_ms` what still runs, and ends the loop. */
 void engine_stop(struct engine *engine, int64_t grace_ms);
+
+/* Any 64 bits; for struct backoff and the like, which need no context. */
+uint64_t engine_random(void *context);
 
 /* Ends the loop. */
 void engine_finish(struct engine *engine);

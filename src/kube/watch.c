@@ -10,8 +10,9 @@
 #include "kube/status.h"
 
 #define EVENT_MAX ((size_t)8 << 20)
-#define WATCH_MS INT64_C(7200000) /* far longer than any timeoutSeconds; silence ends it earlier \
-                                   */
+#define WATCH_MS                                                                    \
+    INT64_C(7200000) /* far longer than any timeoutSeconds; silence ends it earlier \
+                      */
 
 struct watch {
     struct operation operation; /* first */

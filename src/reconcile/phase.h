@@ -144,6 +144,10 @@ struct reconcile *reconcile_new(const struct reconciler_options *options,
                                 void *context);
 void reconcile_enter(struct reconcile *reconcile);
 
+/* NULL, or why nothing may be written any more (NotLeader). */
+struct error *reconcile_fence(const struct reconcile *reconcile)
+    __attribute__((warn_unused_result));
+
 /* How long the phase has lasted. */
 double reconcile_phase_seconds(const struct reconcile *reconcile);
 

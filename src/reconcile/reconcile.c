@@ -94,6 +94,15 @@ void reconcile_free(struct reconcile *reconcile)
     free(reconcile);
 }
 
+struct error *reconcile_fence(const struct reconcile *reconcile)
+{
+    const struct reconciler_options *options = reconcile->options;
+
+    if (!options->may_write || options->may_write(options->context))
+        return NULL;
+    return error_new(ERROR_INTERNAL, "NotLeader", "this replica does not hold the lease any more");
+}
+
 double reconcile_phase_seconds(const struct reconcile *reconcile)
 {
     int64_t now = clock_monotonic_ms(reconcile->options->clock);

@@ -39,6 +39,8 @@ struct reconciler_options {
     struct backoff backoff;
     unsigned concurrency; /* reconciles at once */
     bool once; /* reconcile each source once, whether it is due or not, and never again */
+    /* Asked before each write to storage: false once another replica may lead. */
+    bool (*may_write)(void *context);
     /* A reconcile ended: the source with the status that now stands (valid during the call). NULL,
      * or: */
     void (*reconciled)(void *context, const struct source *source,

@@ -76,6 +76,9 @@ struct step phase_store(struct reconcile *reconcile)
         return error ? step_failed(error) : step_next();
     }
 
+    struct error *fenced = reconcile_fence(reconcile);
+    if (fenced)
+        return step_failed(fenced);
     _cleanup_(free) char *key = artifact_key(reconcile);
     if (!key)
         return step_failed(error_out_of_memory());

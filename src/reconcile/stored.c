@@ -37,6 +37,9 @@ struct step stored_list(struct reconcile *reconcile)
 
 struct step stored_remove_next(struct reconcile *reconcile)
 {
+    struct error *fenced = reconcile_fence(reconcile);
+    if (fenced)
+        return step_failed(fenced);
     const char *key = reconcile->keys[reconcile->cursor++];
 
     return step_started(storage_remove(reconcile->options->storage, key, reconcile_completed,
