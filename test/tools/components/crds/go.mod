@@ -1,0 +1,5 @@
+module sluice.test/components/crds
+
+go 1.26.0
+
+require github.com/fluxcd/source-controller v1.9.1
