@@ -124,6 +124,8 @@ class Cluster:
             "--service-account-issuer=https://kubernetes.default.svc --authorization-mode=RBAC",
             "--disable-admission-plugins=ServiceAccount",
             "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
+            # Or it waits a minute for open watches when it is stopped.
+            "--shutdown-send-retry-after=true",
         ).wait_until(lambda: self.request("GET", "/readyz")[0] == 200)
 
     def stop_api_server(self, kill=False):
