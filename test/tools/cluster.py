@@ -271,8 +271,9 @@ class Cluster:
     # Faults
 
     def compact(self):
-        """Compacts all of etcd's history up to now. The API server's watch cache still answers for old versions;
-        stop and start it, and a watch from one of them gets 410."""
+        """Compacts all of etcd's history up to now; returns the revision. A running API server still answers from
+        its cache: compact between stop_api_server() and start_api_server(), and lists and watches that go on from
+        before get 410."""
         revision = self._etcd("/v3/maintenance/status", {})["header"]["revision"]
         self._etcd("/v3/kv/compaction", {"revision": revision, "physical": True})
         return int(revision)
