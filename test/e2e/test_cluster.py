@@ -180,7 +180,7 @@ def test_kustomize_controller_applies_an_external_artifact(
 
 
 def test_toxiproxy_cuts_connections_and_restores_them(cluster, namespace, api_proxy):
-    kubeconfig = cluster.kubeconfig("through-proxy", ("system:masters",), server=api_proxy.url)
+    kubeconfig = cluster.kubeconfig("through-proxy", "system:masters", server=api_proxy.url)
     cluster.kubectl("get", "configmaps", "-n", namespace, kubeconfig=kubeconfig)
     api_proxy.cut()
     with pytest.raises(KubectlError, match="refused"):

@@ -72,7 +72,7 @@ class Cluster:
         self.ca_file = self.directory / "ca.crt"
         self.authority.cert_pem.write_to_path(self.ca_file)
         self.server = f"https://{LOOPBACK}:{self._port('kube-apiserver')}"
-        self.admin = self.kubeconfig("admin", groups=("system:masters",))
+        self.admin = self.kubeconfig("admin", "system:masters")
         self.tls = ssl.create_default_context(cafile=self.ca_file)
         self.tls.load_cert_chain(self.directory / "admin.crt", self.directory / "admin.key")
 
@@ -243,11 +243,11 @@ class Cluster:
         """A service account's token by TokenRequest; the API server grants no less than 600 seconds."""
         return self.kubectl("create", "token", service_account, "-n", namespace, f"--duration={seconds}s").strip()
 
-    def kubeconfig(self, user=None, groups=(), token=None, token_file=None, server=None):
-        """Writes a kubeconfig and returns its path: for a user by client certificate, or for a token or a file
-        that holds one. `server` may name a proxy on 127.0.0.1, for which the certificate is good too."""
+    def kubeconfig(self, user=None, group=None, token=None, token_file=None, server=None):
+        """Writes a kubeconfig and returns its path: for a user, in a group, by client certificate, or for a
+        token or a file that holds one. `server` may name a proxy on 127.0.0.1, for which the certificate is good too."""
         if user:
-            certificate, key = self._certificate(user, f"{user}.test", user, groups)
+            certificate, key = self._certificate(user, f"{user}.test", user, group)
             credentials = {"client-certificate": str(certificate), "client-key": str(key)}
         elif token_file:
             credentials = {"tokenFile": str(token_file)}
@@ -316,14 +316,11 @@ class Cluster:
         child.wait_until(lambda: self._answers(name, "/readyz"))
         return child
 
-    def _certificate(self, name, identity, user=None, groups=()):
-        """A certificate's and its key's files, made once per name. Its groups are its organizations; trustme
-        writes one."""
+    def _certificate(self, name, identity, user=None, group=None):
+        """A certificate's and its key's files, made once per name."""
         certificate, key = self.directory / f"{name}.crt", self.directory / f"{name}.key"
         if not certificate.exists():
-            issued = self.authority.issue_cert(
-                identity, common_name=user, organization_name=groups[0] if groups else None
-            )
+            issued = self.authority.issue_cert(identity, common_name=user, organization_name=group)
             issued.cert_chain_pems[0].write_to_path(certificate)
             issued.private_key_pem.write_to_path(key)
             key.chmod(0o600)
