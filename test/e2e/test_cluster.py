@@ -4,6 +4,7 @@ import http.client
 import json
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -281,6 +282,22 @@ def test_a_receiver_asks_for_a_reconcile_of_an_external_artifact(cluster, namesp
     cluster.wait_for(lambda: post(cluster.notification_receiver + path, {}) == 200, "the webhook to answer")
     annotations = cluster.get("externalartifact", "weather", namespace)["metadata"]["annotations"]
     assert "reconcile.fluxcd.io/requestedAt" in annotations
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_program_runs_a_cluster_until_it_is_told_to_end(cluster, number):
+    program = subprocess.Popen([sys.executable, TOOLS / "cluster.py"], stdout=subprocess.PIPE, text=True)
+    with program:
+        try:
+            kubeconfig = program.stdout.readline().strip().removeprefix("export KUBECONFIG=")
+            cluster.kubectl("get", "crd", "externalartifacts.source.toolkit.fluxcd.io", kubeconfig=kubeconfig)
+            address = yaml.safe_load(pathlib.Path(kubeconfig).read_text())["clusters"][0]["cluster"]["server"]
+        finally:
+            program.send_signal(number)
+        assert program.wait() == 0
+    assert not pathlib.Path(kubeconfig).exists()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])))
 
 
 def test_a_killed_owner_leaves_no_child(tmp_path):

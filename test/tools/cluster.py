@@ -43,7 +43,7 @@ CONTROLLERS = [
 
 def components():
     """The directory with bin/ and crds/: $SLUICE_COMPONENTS, or what `./dev components` prints."""
-    if "SLUICE_COMPONENTS" not in os.environ:
+    if not os.environ.get("SLUICE_COMPONENTS"):
         printed = subprocess.run([ROOT / "dev", "components"], check=True, stdout=subprocess.PIPE, text=True).stdout
         os.environ["SLUICE_COMPONENTS"] = printed.split()[-1]
     return pathlib.Path(os.environ["SLUICE_COMPONENTS"])
@@ -245,7 +245,7 @@ class Cluster:
 
     def kubeconfig(self, user=None, group=None, token=None, token_file=None, server=None):
         """Writes a kubeconfig and returns its path: for a user, in a group, by client certificate, or for a
-        token or a file that holds one. `server` may name a proxy on 127.0.0.1, for which the certificate is good too."""
+        token or a file that holds one. `server` may name a proxy on 127.0.0.1: the certificate is good for it."""
         if user:
             certificate, key = self._certificate(user, f"{user}.test", user, group)
             credentials = {"client-certificate": str(certificate), "client-key": str(key)}
@@ -356,7 +356,8 @@ def main():
     unknown = sorted(set(extra) - set(STARTERS))
     if unknown:
         parser.error(f"unknown component {unknown[0]!r}; there are {', '.join(STARTERS)}")
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # SIGINT too: a shell starts what it puts into the background with SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(0))
     directory = tempfile.mkdtemp(prefix="sluice-cluster-")
     try:
@@ -369,8 +370,6 @@ def main():
                 print(f"# {name} {LOOPBACK}:{port}")
             sys.stdout.flush()
             signal.pause()
-    except KeyboardInterrupt:
-        pass
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
