@@ -7,6 +7,7 @@ set they differ, and `differs` says why that is meant.
 import copy
 import dataclasses
 
+API_VERSION = "source.flux.oddkin.co/v1alpha1"
 # Nothing listens there; a source that is admitted gets no further than its fetch.
 URL = "http://127.0.0.1:9/data.json"
 LUA = "return function(data) return data end"
@@ -20,6 +21,10 @@ class Case:
     crd: str | None = None
     sluice: str | None = None
     differs: str | None = None
+
+
+def source(name, spec, **metadata):
+    return {"apiVersion": API_VERSION, "kind": "ExternalSource", "metadata": {"name": name, **metadata}, "spec": spec}
 
 
 def spec(**fields):
@@ -71,7 +76,7 @@ GOOD = [
             {"module": "tidy", "retryPolicy": "retry", "args": []}]},
         generator={"type": "http", "http": {
             "url": "https://user@[::1]:9/a?b=c#d", "method": "HEAD", "insecureSkipVerify": True,
-            "headersSecretRef": {"name": "s"}, "caBundleSecretRef": {"name": "s", "key": "ca.crt"},
+            "headersSecretRef": {"name": "headers"}, "caBundleSecretRef": {"name": "s", "key": "ca.crt"},
             "secretRef": {"name": "s"}, "certSecretRef": {"name": "s"}}})),
     *[good(f"interval {text}", spec(interval=text))
       for text in ("1m", "60s", "1.5h", "1h30m", "60000ms", "0.5m0.5m", "878400h")],
