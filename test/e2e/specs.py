@@ -75,7 +75,7 @@ GOOD = [
              "env": [{"name": "A_1", "value": "x"}, {"name": "_b"}]},
             {"module": "tidy", "retryPolicy": "retry", "args": []}]},
         generator={"type": "http", "http": {
-            "url": "https://user@[::1]:9/a?b=c#d", "method": "HEAD", "insecureSkipVerify": True,
+            "url": "https://[::1]:9/@a?b=c#d", "method": "HEAD", "insecureSkipVerify": True,
             "headersSecretRef": {"name": "headers"}, "caBundleSecretRef": {"name": "s", "key": "ca.crt"},
             "secretRef": {"name": "s"}, "certSecretRef": {"name": "s"}}})),
     *[good(f"interval {text}", spec(interval=text))
@@ -141,7 +141,8 @@ OF_GENERATOR = [
     bad("no url", without("generator.http.url"), "http.url: Required value", "spec.generator.http.url: missing"),
     *[bad(f"url {url!r}", http(url=url), "an absolute http or https URL", "an absolute http or https URL")
       for url in ("", "ftp://host/x", "/data.json", "http://", "http:///x", "http://a b/", "HTTP://host/")],
-    bad("a URL of 16385 characters", http(url=URL + "?" + "x" * (16384 - len(URL))), "may not be more than 16384",
+    bad("a url with a password", http(url="https://user:word@host/"), "put them in a Secret", "put them in a Secret"),
+    bad("a url of 16385 characters", http(url=URL + "?" + "x" * (16384 - len(URL))), "may not be more than 16384",
         "longer than"),
     *[bad(f"method {name!r}", http(method=name), "Unsupported value", "one of GET, POST")
       for name in ("DELETE", "get", "")],
