@@ -19,7 +19,7 @@ def run_once(directory, manifests):
     done = subprocess.run(
         [*command, directory / "manifests"], capture_output=True, text=True, timeout=120, cwd=directory
     )
-    assert done.returncode in (0, 1), done.stderr
+    assert done.returncode in (0, 1) and "Sanitizer" not in done.stderr, done.stderr
     objects = [yaml.safe_load(path.read_text()) for path in (directory / "data" / "status").rglob("*.yaml")]
     return {found["metadata"]["name"]: found for found in objects}
 

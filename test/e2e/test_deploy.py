@@ -27,6 +27,13 @@ EVERYWHERE = {
     "events.k8s.io/events": {"create", "patch"},
 }
 LEASE = {"coordination.k8s.io/leases": {"get", "create", "update"}}
+READY = {
+    "type": "Ready",
+    "status": "True",
+    "reason": "Succeeded",
+    "message": "",
+    "lastTransitionTime": "2026-01-02T03:04:05Z",
+}
 
 
 def account(namespace=NAMESPACE):
@@ -98,6 +105,36 @@ def test_another_namespace_and_image_are_an_overlay_away(cluster, tmp_path):
     for (kind, name), found in made.items():
         if kind.endswith("RoleBinding") or kind == "ClusterRoleBinding":
             assert [subject["namespace"] for subject in found["subjects"]] == ["team"], name
+
+
+def test_flux_itself_installs_it(cluster, namespace, kustomize_controller, artifact_server):
+    # The namespaced variant: what the others share, such as the ClusterRoleBindings, is left alone.
+    paths = [path for path in DEPLOY.rglob("*") if path.is_file()]
+    files = {str(path.relative_to(ROOT)): path.read_text() for path in paths}
+    artifact = artifact_server.publish("sluice", files)
+    source = {"apiVersion": f"{FLUX}/v1", "kind": "ExternalArtifact", "metadata": {"name": "sluice"}}
+    kustomization = {
+        "apiVersion": "kustomize.toolkit.fluxcd.io/v1",
+        "kind": "Kustomization",
+        "metadata": {"name": "sluice"},
+        "spec": {
+            "interval": "1h",
+            "prune": False,
+            "path": "./deploy/variants/namespaced",
+            "targetNamespace": namespace,
+            "sourceRef": {"kind": "ExternalArtifact", "name": "sluice"},
+            "images": [{"name": "sluice", "newName": "registry.example/sluice", "newTag": "1"}],
+        },
+    }
+    cluster.apply(source, namespace=namespace)
+    cluster.apply_status({**source, "status": {"artifact": artifact, "conditions": [READY]}}, namespace)
+    cluster.apply(kustomization, namespace=namespace)
+    try:
+        cluster.kubectl("wait", "kustomization/sluice", "-n", namespace, "--for=condition=Ready", "--timeout=60s")
+    except KubectlError:
+        pytest.fail(str(cluster.get("kustomization", "sluice", namespace).get("status")))
+    template = cluster.get("deployment", NAME, namespace)["spec"]["template"]
+    assert template["spec"]["containers"][0]["image"] == "registry.example/sluice:1"
 
 
 # Rights
