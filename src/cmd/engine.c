@@ -1,6 +1,7 @@
 /* See engine.h. */
 #include "cmd/engine.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,9 @@
 #define CALL_CPU_MS 2000
 #define CALL_WALL_MS 30000
 #define STOP_GRACE_MS 10000
+#define TRIM_FIRST_MS 2000
+#define TRIM_MS 10000
+#define TRIM_WORTH ((size_t)4 << 20)
 
 /* Ten thousand fetches wait in ten thousand sockets. */
 static void raise_descriptor_limit(void)
@@ -399,10 +403,19 @@ static void modules_changed(void *context)
     module_loader_changed(engine->modules);
 }
 
+/* A list of thousands of objects and a burst of fetches leave holes that glibc keeps. */
+static void trim(uv_timer_t *timer)
+{
+    (void)timer;
+    if (mallinfo2().fordblks >= TRIM_WORTH)
+        malloc_trim(0);
+}
+
 static void catalog_synced(void *context)
 {
     struct engine *engine = context;
 
+    uv_timer_start(&engine->trim, trim, TRIM_FIRST_MS, TRIM_MS);
     module_loader_start(engine->modules);
 }
 
@@ -449,6 +462,9 @@ struct error *engine_start(struct engine *engine, struct catalog *catalog)
     if (error)
         return error;
     watch_signals(engine);
+    uv_timer_init(&engine->loop, &engine->trim);
+    uv_unref((uv_handle_t *)&engine->trim);
+    engine->trim.data = engine;
     return start_catalog(engine);
 }
 
@@ -482,6 +498,8 @@ void engine_free(struct engine *engine)
         storage_free(engine->storage);
     /* What parts have closed is closed on the loop; our own handles are the only ones that are
      * left. */
+    if (engine->trim.data)
+        close_handle((uv_handle_t *)&engine->trim, NULL);
     for (size_t i = 0; i < 2; i++) {
         if (engine->signals[i].data)
             close_handle((uv_handle_t *)&engine->signals[i], NULL);

@@ -1,0 +1,3 @@
+module sluice.invalid/bench/kube
+
+go 1.19
