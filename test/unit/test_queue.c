@@ -235,6 +235,72 @@ static void sources_come_in_the_order_of_their_times(void **state)
     tear_down(&fixture);
 }
 
+/* 0, 7, 14, …: so that every source has a moment of its own. */
+static uint64_t count_by_seven(void *context)
+{
+    uint64_t *next = context;
+
+    *next += 7;
+    return *next - 7;
+}
+
+static void all_sources_can_be_woken_each_at_a_moment_of_its_own(void **state)
+{
+    struct fixture fixture;
+    uint64_t next = 0;
+
+    (void)state;
+    set_up(&fixture, 10);
+    add(&fixture, "early", 3);
+    add(&fixture, "late-a", 100000);
+    add(&fixture, "late-b", 200000);
+    queue_wake_all(fixture.queue, 100, count_by_seven, &next);
+    turn(&fixture);
+    fixture.now_ms += 14;
+    while (fixture.count < 3)
+        uv_run(&fixture.loop, UV_RUN_ONCE);
+    for (size_t i = 0; i < 3; i++)
+        assert_false(fixture.due[i]); /* nobody's time had come */
+    queue_done(fixture.queue, "default", "early", -1);
+    queue_done(fixture.queue, "default", "late-a", -1);
+    queue_done(fixture.queue, "default", "late-b", -1);
+    tear_down(&fixture);
+}
+
+static void a_source_woken_with_all_others_while_it_runs_runs_again(void **state)
+{
+    struct fixture fixture;
+    uint64_t next = 0;
+
+    (void)state;
+    set_up(&fixture, 10);
+    add(&fixture, "a", 0);
+    turn(&fixture);
+    queue_wake_all(fixture.queue, 0, count_by_seven, &next);
+    queue_done(fixture.queue, "default", "a", 1000000);
+    turn(&fixture);
+    assert_int_equal(fixture.count, 2);
+    queue_done(fixture.queue, "default", "a", -1);
+    tear_down(&fixture);
+}
+
+static void a_queue_that_was_stopped_goes_on_where_it_was(void **state)
+{
+    struct fixture fixture;
+
+    (void)state;
+    set_up(&fixture, 10);
+    queue_stop(fixture.queue);
+    add(&fixture, "a", 0);
+    turn(&fixture);
+    assert_int_equal(fixture.count, 0);
+    queue_resume(fixture.queue);
+    turn(&fixture);
+    assert_int_equal(fixture.count, 1);
+    queue_done(fixture.queue, "default", "a", -1);
+    tear_down(&fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -247,6 +313,9 @@ int main(void)
         cmocka_unit_test(a_forgotten_source_does_not_run),
         cmocka_unit_test(a_stopped_queue_starts_nothing),
         cmocka_unit_test(sources_come_in_the_order_of_their_times),
+        cmocka_unit_test(all_sources_can_be_woken_each_at_a_moment_of_its_own),
+        cmocka_unit_test(a_source_woken_with_all_others_while_it_runs_runs_again),
+        cmocka_unit_test(a_queue_that_was_stopped_goes_on_where_it_was),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
