@@ -76,7 +76,7 @@ static struct error *make_storage(struct engine *engine)
     }
     if (strcmp(backend, "file") == 0 || strcmp(backend, "pvc") == 0)
         return storage_file_new(&engine->loop, engine->blobs, settings->storage_path,
-                                &engine->storage);
+                                settings->storage_shared, &engine->storage);
     return error_new(ERROR_CONFIGURATION, "Usage",
                      "--storage-backend: found '%s'; accepted: file, pvc (the same) or memory",
                      backend);

@@ -40,7 +40,7 @@ struct engine {
     struct http_server *servers[ENGINE_SERVERS];
     char *artifact_base_url;
     struct module_loader *modules;
-    uv_timer_t trim; /* gives memory back */
+    uv_timer_t trim;        /* gives memory back */
     uv_signal_t signals[2]; /* SIGTERM, SIGINT */
     atomic_bool ready;      /* what /readyz says; read by the server's thread */
     bool loaded;            /* the catalog is there and the modules have loaded */

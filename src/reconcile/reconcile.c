@@ -10,7 +10,7 @@
 #include "reconcile/phase.h"
 
 #define CONFLICT_RETRY_MS 100
-#define UNREPORTED_RETRY_MS 5000
+#define UNREPORTED_RETRY_MS 5000 /* and as much again by chance */
 
 /* A random UUID (RFC 9562, version 4), as Flux's controllers log it. */
 static void make_id(char id[RECONCILE_ID_SIZE])
@@ -119,6 +119,14 @@ static void enter(struct reconcile *reconcile, size_t phase)
     reconcile->cursor = 0;
 }
 
+/* The catalog is away for all sources at once; they must not all come back at once. */
+static int64_t unreported_retry_ms(const struct reconciler_options *options)
+{
+    uint64_t draw = options->backoff.random(options->backoff.random_context);
+
+    return UNREPORTED_RETRY_MS + (int64_t)(draw % UNREPORTED_RETRY_MS);
+}
+
 static bool reportable(const struct reconcile *reconcile, const struct error *error)
 {
     if (!reconcile->status || reconcile->repair || reconcile->phase >= phase_report)
@@ -142,7 +150,7 @@ static bool take_failure(struct reconcile *reconcile, struct error *error)
         log_error(reconcile->options->log, &reconcile->subject, error,
                   "the catalog failed; trying again", "phase", phases[reconcile->phase].name, NULL);
         error_free(error);
-        reconcile->requeue_ms = UNREPORTED_RETRY_MS;
+        reconcile->requeue_ms = unreported_retry_ms(reconcile->options);
         return false;
     }
     reconcile->failure = error;

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -22,6 +23,7 @@
 
 #define TEMPORARY_PREFIX ".sluice-new-"
 #define TEMPORARY_SIZE 32
+#define ABANDONED_AFTER_S 3600
 #define COPY_CHUNK ((size_t)256 << 10)
 #define DIRECTORY_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
@@ -32,6 +34,7 @@ struct disk {
     struct blob_store *blobs;
     int top;               /* DIRECTORY */
     pthread_mutex_t mutex; /* held while directories are made and removed */
+    bool shared;           /* other processes write to the directory too */
 };
 
 static struct error *failed(const char *what)
@@ -354,12 +357,21 @@ static struct error *file_list(void *state, const char *prefix, const struct key
     return walk(directory, level, prefix, &visitor);
 }
 
+/* Another process may be writing to a file of a shared directory at this moment. */
+static bool is_abandoned(const struct disk *disk, int directory, const char *name)
+{
+    struct stat found;
+
+    return !disk->shared || (fstatat(directory, name, &found, AT_SYMLINK_NOFOLLOW) == 0 &&
+                             found.st_mtime + ABANDONED_AFTER_S < time(NULL));
+}
+
 static struct error *remove_leftover(void *context, int directory, const char *prefix,
                                      const char *name)
 {
-    (void)context;
     (void)prefix;
-    if (strncmp(name, TEMPORARY_PREFIX, sizeof(TEMPORARY_PREFIX) - 1) == 0)
+    if (strncmp(name, TEMPORARY_PREFIX, sizeof(TEMPORARY_PREFIX) - 1) == 0 &&
+        is_abandoned(context, directory, name))
         unlinkat(directory, name, 0);
     return NULL;
 }
@@ -372,7 +384,9 @@ static void remove_if_empty(int parent, const char *name)
 /* What a crash left: temporary files, and directories without a key. */
 static struct error *remove_leftovers(const struct disk *disk)
 {
-    const struct visitor visitor = {.visit = remove_leftover, .leave = remove_if_empty};
+    const struct visitor visitor = {.visit = remove_leftover,
+                                    .leave = disk->shared ? NULL : remove_if_empty,
+                                    .context = (void *)disk};
     const struct key_parts none = {0};
     int directory;
     struct error *error = open_level(disk, LEVEL_ROOT, &none, false, &directory);
@@ -416,7 +430,7 @@ static struct error *open_top(struct disk *disk, const char *directory)
 }
 
 struct error *storage_file_new(uv_loop_t *loop, struct blob_store *blobs, const char *directory,
-                               struct storage **storage)
+                               bool shared, struct storage **storage)
 {
     struct disk *disk = calloc(1, sizeof(*disk));
 
@@ -424,6 +438,7 @@ struct error *storage_file_new(uv_loop_t *loop, struct blob_store *blobs, const 
     if (!disk)
         return error_out_of_memory();
     disk->blobs = blobs;
+    disk->shared = shared;
     disk->top = -1;
     if (pthread_mutex_init(&disk->mutex, NULL) != 0) {
         free(disk);

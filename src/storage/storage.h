@@ -61,10 +61,11 @@ struct error *storage_memory_new(uv_loop_t *loop, struct storage **storage)
     __attribute__((warn_unused_result));
 
 /* Below `directory` (made if missing), one file a key: temporary file, fsync, rename, fsync of the
- * directory, so that a key holds whole bytes or is not there. Leftover temporary files are removed.
- */
+ * directory, so that a key holds whole bytes or is not there. Leftover temporary files are removed;
+ * where other processes share the directory, those that are an hour old. */
 struct error *storage_file_new(uv_loop_t *loop, struct blob_store *blobs, const char *directory,
-                               struct storage **storage) __attribute__((warn_unused_result));
+                               bool shared, struct storage **storage)
+    __attribute__((warn_unused_result));
 
 /* Every operation must have ended or been cancelled. */
 void storage_free(struct storage *storage);

@@ -63,7 +63,7 @@ static inline struct error *open_files(struct world *world)
 {
     _cleanup_(free) char *directory = path_join(world->directory, "made/for/it");
 
-    return storage_file_new(&world->loop, world->blobs, directory, &world->storage);
+    return storage_file_new(&world->loop, world->blobs, directory, false, &world->storage);
 }
 
 static inline int set_up_file(void **state)

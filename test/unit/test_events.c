@@ -82,8 +82,10 @@ static int tear_down(void **state)
     for (unsigned i = 0; i < scene->held_count; i++)
         api_request_free(scene->held[i]);
     api_free(scene->api);
-    for (unsigned i = 0; i < scene->requests; i++)
-{ json_decref(scene->bodies[i]); free(scene->paths[i]); }
+    for (unsigned i = 0; i < scene->requests; i++) {
+        json_decref(scene->bodies[i]);
+        free(scene->paths[i]);
+    }
     free(scene);
     return 0;
 }

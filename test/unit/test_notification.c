@@ -148,19 +148,20 @@ static void a_notification_is_posted_as_flux_wants_it(void **state)
     assert_string_equal(member(body, "reason"), "NewArtifact");
     assert_string_equal(member(body, "reportingController"), "externalsource-controller");
     assert_string_equal(member(body, "reportingInstance"), "pod-1");
-    assert_string_equal(member(json_object_get(body, "metadata"),
-                               "source.toolkit.fluxcd.io/revision"),
-                        "latest@sha256:abc");
+    assert_string_equal(
+        member(json_object_get(body, "metadata"), "source.toolkit.fluxcd.io/revision"),
+        "latest@sha256:abc");
 }
 
 static void only_annotations_meant_for_events_are_passed_on(void **state)
 {
     struct scene *scene = *state;
     struct notification notification = notification_of("failed");
-    _cleanup_(json) json_t *annotations = json_pack(
-        "{s:s, s:s, s:s, s:i}", "event.toolkit.fluxcd.io/team", "a",
-        "reconcile.fluxcd.io/requestedAt", "now", "kubectl.kubernetes.io/last-applied-configuration",
-        "{}", "event.toolkit.fluxcd.io/number", 1);
+    _cleanup_(json) json_t *annotations =
+        json_pack("{s:s, s:s, s:s, s:i}", "event.toolkit.fluxcd.io/team", "a",
+                  "reconcile.fluxcd.io/requestedAt", "now",
+                  "kubectl.kubernetes.io/last-applied-configuration", "{}",
+                  "event.toolkit.fluxcd.io/number", 1);
 
     notification.error = true;
     notification.annotations = annotations;

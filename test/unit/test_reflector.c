@@ -153,7 +153,7 @@ static size_t logged(const struct world *world, const char *part)
 #define EVENT(type, object) "{\"type\":\"" type "\",\"object\":" object "}\n"
 #define BOOKMARK(version)                                                                          \
     EVENT("BOOKMARK", "{\"kind\":\"ConfigMap\",\"metadata\":{\"resourceVersion\":\"" version "\"}" \
-                                                                                             "}")
+                      "}")
 #define LIST(version, items)                                                               \
     "{\"kind\":\"ConfigMapList\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":" \
     "\"" version "\"},\"items\":[" items "]}"

@@ -119,7 +119,8 @@ static int set_up_file(void **state)
     struct world *world = world_new();
 
     *state = world;
-    assert_null(storage_file_new(&world->loop, world->blobs, world->directory, &world->storage));
+    assert_null(
+        storage_file_new(&world->loop, world->blobs, world->directory, false, &world->storage));
     serve(world);
     return 0;
 }

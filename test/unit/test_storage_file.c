@@ -115,7 +115,7 @@ static void a_directory_that_cannot_be_made_is_named_at_start(void **state)
 
     *state = world;
     _cleanup_(error) struct error *error =
-        storage_file_new(&world->loop, world->blobs, "/proc/no/such", &world->storage);
+        storage_file_new(&world->loop, world->blobs, "/proc/no/such", false, &world->storage);
     assert_non_null(error);
     assert_int_equal(error->kind, ERROR_STORAGE);
     assert_string_equal(
