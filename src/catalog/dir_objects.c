@@ -151,20 +151,40 @@ static struct error *add_module(struct dir_objects *objects, const char *kind, c
 {
     struct catalog_module *modules =
         reallocarray(objects->modules, objects->module_count + 1, sizeof(*modules));
+    char *copy = malloc(length + 1); /* the text may hold NUL bytes */
 
-    if (!modules)
+    if (modules)
+        objects->modules = modules;
+    if (!modules || !copy) {
+        free(copy);
         return error_out_of_memory();
-    objects->modules = modules;
+    }
+    memcpy(copy, text, length);
+    copy[length] = '\0';
     struct catalog_module *module = &modules[objects->module_count++];
     *module = (struct catalog_module){
         .kind = strdup(kind),
         .name = strndup(key, strlen(key) - 4),
         .origin = format_string("%s key %s", origin, key),
-        .text = strndup(text, length),
+        .text = copy,
         .length = length,
     };
-    return module->kind && module->name && module->origin && module->text ? NULL
-                                                                          : error_out_of_memory();
+    return module->kind && module->name && module->origin ? NULL : error_out_of_memory();
+}
+
+static void module_clear(const struct catalog_module *module)
+{
+    free((char *)module->kind);
+    free((char *)module->name);
+    free((char *)module->origin);
+    free((char *)module->text);
+}
+
+/* Forgets all modules but the first `count`. */
+static void keep_modules(struct dir_objects *objects, size_t count)
+{
+    while (objects->module_count > count)
+        module_clear(&objects->modules[--objects->module_count]);
 }
 
 /* Each key NAME.lua of a labelled ConfigMap is a module. */
@@ -211,6 +231,7 @@ struct error *dir_objects_add(struct dir_objects *objects, const json_t *object,
         json_get_string(json_object_get(json_object_get(object, "metadata"), "labels"), LABEL_LUA);
     const struct dir_object *other = find(objects, kind, namespace_name, name);
     bool secret = strcmp(kind, "Secret") == 0;
+    size_t modules = objects->module_count;
     _cleanup_(json) json_t *data = json_object();
     struct error *error;
 
@@ -226,9 +247,11 @@ struct error *dir_objects_add(struct dir_objects *objects, const json_t *object,
         error = add_plain(data, object, secret ? "stringData" : "data", fault);
     if (!error && !*fault && lua && !secret)
         error = add_modules(objects, object, namespace_name, name, lua, fault);
-    if (!error && !*fault)
-        error = append(objects, kind, namespace_name, name, place, TAKE(data));
-    return error;
+    if (error || *fault) {
+        keep_modules(objects, modules);
+        return error;
+    }
+    return append(objects, kind, namespace_name, name, place, TAKE(data));
 }
 
 static struct error *bad_setting(const char *setting)
@@ -332,12 +355,7 @@ void dir_objects_free(struct dir_objects *objects)
 {
     for (size_t i = 0; i < objects->count; i++)
         item_clear(&objects->items[i]);
-    for (size_t i = 0; i < objects->module_count; i++) {
-        free((char *)objects->modules[i].kind);
-        free((char *)objects->modules[i].name);
-        free((char *)objects->modules[i].origin);
-        free((char *)objects->modules[i].text);
-    }
+    keep_modules(objects, 0);
     free(objects->items);
     free(objects->modules);
     free(objects->key);

@@ -77,6 +77,35 @@ static void labelled_config_maps_hold_lua_modules(void **state)
     assert_string_equal(modules[1].name, "b.c");
 }
 
+static void a_modules_text_is_kept_whole(void **state)
+{
+    struct world *world = *state;
+    const struct catalog_module *modules;
+    size_t count;
+
+    put("m/a.yaml", OBJECT("ConfigMap", "c, labels: {source.flux.oddkin.co/lua: library}",
+                           "data: {x.lua: \"a\\0b\"}"));
+    load(world);
+    modules = catalog_modules(world->catalog, &count);
+    assert_int_equal(count, 1);
+    assert_int_equal(modules[0].length, 3);
+    assert_memory_equal(modules[0].text, "a\0b", 4);
+}
+
+static void a_config_map_with_a_fault_gives_no_module(void **state)
+{
+    struct world *world = *state;
+    size_t count;
+
+    put("m/a.yaml", OBJECT("ConfigMap", "c, labels: {source.flux.oddkin.co/lua: library}",
+                           "data: {x.lua: return 1, why: return 2}"));
+    load(world);
+    assert_fault(world, "m/a.yaml:1",
+                 "ConfigMap default/c: data.why: accepted: keys of the form NAME.lua");
+    catalog_modules(world->catalog, &count);
+    assert_int_equal(count, 0);
+}
+
 static void secrets_are_set_from_files_and_the_environment(void **state)
 {
     struct world *world = *state;
@@ -126,6 +155,8 @@ int main(void)
         WORLD_TEST(plain_text_of_a_secret_wins_over_base64),
         WORLD_TEST(an_objects_version_moves_with_its_content_and_does_not_tell_it),
         WORLD_TEST(labelled_config_maps_hold_lua_modules),
+        WORLD_TEST(a_modules_text_is_kept_whole),
+        WORLD_TEST(a_config_map_with_a_fault_gives_no_module),
         WORLD_TEST(secrets_are_set_from_files_and_the_environment),
         WORLD_TEST(a_secret_setting_that_cannot_be_used_is_an_error),
     };
