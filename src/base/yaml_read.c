@@ -30,7 +30,8 @@ struct converter {
     struct buffer json;
     size_t bytes_max;
     size_t nodes;
-    size_t sources; /* mappings whose entries were gathered */
+    size_t sources;   /* mappings whose entries were gathered */
+    size_t key_bytes; /* of the keys gathered in this document, merged ones each time anew */
 };
 
 /* A member of a mapping, its own or merged into it. */
@@ -57,6 +58,11 @@ static void cleanup_entries_(struct entries *entries)
     buffer_free(&entries->keys);
 }
 
+static struct error *too_many_bytes(const struct converter *converter, const struct yaml_node *node)
+{
+    return yaml_node_error(node, "aliases unfold to more than %zu bytes", converter->bytes_max);
+}
+
 /* Enters what `node` is or stands for: against the bounds, and against what contains itself. */
 static struct error *enter(struct converter *converter, struct yaml_node *node, size_t depth)
 {
@@ -67,7 +73,7 @@ static struct error *enter(struct converter *converter, struct yaml_node *node, 
     if (++converter->nodes > YAML_NODES_MAX)
         return yaml_node_error(node, "aliases unfold to more than %d nodes", YAML_NODES_MAX);
     if (converter->json.length > converter->bytes_max)
-        return yaml_node_error(node, "aliases unfold to more than %zu bytes", converter->bytes_max);
+        return too_many_bytes(converter, node);
     yaml_node_follow(node)->open = true;
     return NULL;
 }
@@ -218,13 +224,16 @@ static struct error *convert_key(const struct yaml_node *key, struct buffer *key
     return buffer_error(keys);
 }
 
-static struct error *add_entry(struct entries *entries, struct yaml_node *key,
-                               struct yaml_node *value, size_t source)
+static struct error *add_entry(struct converter *converter, struct entries *entries,
+                               struct yaml_node *key, struct yaml_node *value, size_t source)
 {
     struct entry *entry;
     size_t offset = entries->keys.length;
     struct error *error = convert_key(yaml_node_follow(key), &entries->keys);
 
+    converter->key_bytes += entries->keys.length - offset;
+    if (!error && converter->key_bytes > converter->bytes_max)
+        error = too_many_bytes(converter, key);
     if (error)
         return error;
     if (entries->count == entries->capacity) {
@@ -303,7 +312,7 @@ static struct error *gather(struct converter *converter, struct entries *entries
         if (++converter->nodes > YAML_NODES_MAX)
             return yaml_node_error(key, "aliases unfold to more than %d nodes", YAML_NODES_MAX);
         if (!yaml_node_is_merge(key))
-            error = add_entry(entries, key, value, source);
+            error = add_entry(converter, entries, key, value, source);
         else if (value->kind == YAML_NODE_SEQUENCE)
             error = merge_backwards(converter, entries, value, depth + 1);
         else
@@ -416,6 +425,7 @@ static struct error *read_documents(struct yaml_stream *stream, struct converter
         if (error || !root)
             return error;
         converter->nodes = 0;
+        converter->key_bytes = 0;
         buffer_consume(&converter->json, converter->json.length);
         error = convert(converter, root, 0);
         if (!error)

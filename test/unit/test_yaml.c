@@ -163,6 +163,23 @@ static void merges_cannot_nest_without_end(void **state)
     assert_refused(yaml.bytes, yaml.length, "line 2 column 12: nested deeper than 1000 levels");
 }
 
+/* Each merge copies the mapping's keys. */
+static void merged_keys_cannot_unfold_without_end(void **state)
+{
+    _cleanup_(buffer) struct buffer yaml = BUFFER_INIT;
+
+    (void)state;
+    buffer_append_string(&yaml, "- &a\n  ? ");
+    for (int i = 0; i < 1 << 20; i++)
+        buffer_append_byte(&yaml, 'k');
+    buffer_append_string(&yaml, "\n  : 1\n- <<: [*a");
+    for (int i = 0; i < 100; i++)
+        buffer_append_string(&yaml, ", *a");
+    buffer_append_string(&yaml, "]\n");
+    assert_refused(yaml.bytes, yaml.length,
+                   "line 2 column 5: aliases unfold to more than 16784048 bytes");
+}
+
 static void nesting_is_bounded(void **state)
 {
     _cleanup_(buffer) struct buffer yaml = BUFFER_INIT;
@@ -333,6 +350,7 @@ int main(void)
         cmocka_unit_test(faults_name_line_and_column),
         cmocka_unit_test(aliases_cannot_unfold_without_end),
         cmocka_unit_test(merges_cannot_nest_without_end),
+        cmocka_unit_test(merged_keys_cannot_unfold_without_end),
         cmocka_unit_test(nesting_is_bounded),
         cmocka_unit_test(an_error_of_the_receiver_ends_the_reading),
         cmocka_unit_test(collections_are_written_in_block_style),
