@@ -6,6 +6,7 @@
 #include "base/yaml_tree.h"
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,8 @@
 #include "base/yaml.h"
 
 #define CHUNK_BYTES ((size_t)64 << 10)
+#define ANCHOR_SLOTS ((size_t)1 << 16)
+#define TAG_BYTES_MAX 256 /* a %TAG directive can make every tag as long as itself */
 
 struct chunk {
     struct chunk *next;
@@ -22,7 +25,7 @@ struct chunk {
 struct anchor {
     const char *name;
     struct yaml_node *node;
-    struct anchor *next;
+    struct anchor *next; /* in the same slot */
 };
 
 struct yaml_stream {
@@ -32,8 +35,8 @@ struct yaml_stream {
     struct chunk *chunks; /* of the document, the newest first */
     char *free_bytes;     /* what is left of the newest */
     size_t free_count;
-    struct anchor *anchors; /* of the document, the newest first */
-    size_t nodes;           /* of the document */
+    struct anchor **anchors; /* of the document: ANCHOR_SLOTS lists, the newest first; NULL: none */
+    size_t nodes;            /* of the document */
 };
 
 struct yaml_stream *yaml_stream_new(const char *text, size_t length)
@@ -185,29 +188,44 @@ static struct yaml_node *new_node(struct yaml_stream *stream, enum yaml_node_kin
     return node;
 }
 
+/* FNV-1a that begins at an address, so that no text is prepared whose anchors share one slot. */
+static struct anchor **anchor_slot(const struct yaml_stream *stream, const char *name)
+{
+    uint64_t hash = 14695981039346656037u ^ (uintptr_t)stream;
+
+    for (; *name; name++)
+        hash = (hash ^ (unsigned char)*name) * 1099511628211u;
+    return &stream->anchors[(hash ^ hash >> 32) % ANCHOR_SLOTS];
+}
+
 static struct error *remember_anchor(struct yaml_stream *stream, struct yaml_node *node,
                                      const yaml_char_t *name)
 {
-    struct anchor *anchor;
+    struct anchor *anchor, **slot;
 
     if (!name)
         return NULL;
+    if (!stream->anchors)
+        stream->anchors = allocate(stream, ANCHOR_SLOTS * sizeof(struct anchor *));
     anchor = allocate(stream, sizeof *anchor);
-    if (!anchor)
+    if (!stream->anchors || !anchor)
         return error_out_of_memory();
     anchor->name = keep(stream, name, strlen((const char *)name));
     if (!anchor->name)
         return error_out_of_memory();
     anchor->node = node;
-    anchor->next = stream->anchors;
-    stream->anchors = anchor;
+    slot = anchor_slot(stream, anchor->name);
+    anchor->next = *slot;
+    *slot = anchor;
     return NULL;
 }
 
 static struct error *make_alias(struct yaml_stream *stream, struct yaml_node *node,
                                 const char *name)
 {
-    for (const struct anchor *anchor = stream->anchors; anchor; anchor = anchor->next) {
+    const struct anchor *anchor = stream->anchors ? *anchor_slot(stream, name) : NULL;
+
+    for (; anchor; anchor = anchor->next) {
         if (strcmp(anchor->name, name) == 0) {
             node->target = anchor->node;
             return NULL;
@@ -237,6 +255,20 @@ static struct error *make_scalar(struct yaml_stream *stream, struct yaml_node *n
     return remember_anchor(stream, node, event->data.scalar.anchor);
 }
 
+static const yaml_char_t *tag_of(const yaml_event_t *event)
+{
+    switch (event->type) {
+    case YAML_SCALAR_EVENT:
+        return event->data.scalar.tag;
+    case YAML_SEQUENCE_START_EVENT:
+        return event->data.sequence_start.tag;
+    case YAML_MAPPING_START_EVENT:
+        return event->data.mapping_start.tag;
+    default:
+        return NULL;
+    }
+}
+
 /* The node of an event that begins one. */
 static struct error *make_node(struct yaml_stream *stream, const yaml_event_t *event,
                                struct yaml_node **made)
@@ -246,11 +278,14 @@ static struct error *make_node(struct yaml_stream *stream, const yaml_event_t *e
                                : event->type == YAML_SEQUENCE_START_EVENT ? YAML_NODE_SEQUENCE
                                                                           : YAML_NODE_MAPPING;
     struct yaml_node *node = *made = new_node(stream, kind, event->start_mark);
+    const yaml_char_t *tag = tag_of(event);
 
     if (!node)
         return error_out_of_memory();
     if (++stream->nodes > YAML_NODES_MAX)
         return yaml_node_error(node, "more than %d nodes", YAML_NODES_MAX);
+    if (tag && strlen((const char *)tag) > TAG_BYTES_MAX)
+        return yaml_node_error(node, "a tag is longer than %d bytes", TAG_BYTES_MAX);
     switch (kind) {
     case YAML_NODE_ALIAS:
         return make_alias(stream, node, (const char *)event->data.alias.anchor);

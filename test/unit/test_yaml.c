@@ -180,6 +180,42 @@ static void merged_keys_cannot_unfold_without_end(void **state)
                    "line 2 column 5: aliases unfold to more than 16784048 bytes");
 }
 
+static void an_alias_means_the_last_anchor_of_its_name(void **state)
+{
+    (void)state;
+    assert_reads("- &a 1\n- *a\n- &b 2\n- &a 3\n- [*a, *b]\n", "1 [1,1,2,3,[3,2]]");
+}
+
+/* Without an index this does not end in the time of a test. */
+static void a_text_of_many_anchors_is_read(void **state)
+{
+    _cleanup_(buffer) struct buffer yaml = BUFFER_INIT;
+    _cleanup_(buffer) struct buffer all = BUFFER_INIT;
+
+    (void)state;
+    for (int i = 0; i < 500000; i++)
+        buffer_appendf(&yaml, "- &a%d x\n", i);
+    for (int i = 0; i < 500000; i++)
+        buffer_append_string(&yaml, "- *a0\n");
+    assert_null(yaml_read(yaml.bytes, yaml.length, collect, &all));
+}
+
+/* A directive that is written once would be kept with each node. */
+static void tags_cannot_unfold_without_end(void **state)
+{
+    static const char *const nodes[] = {"!a!b c", "!a!b [c]", "!a!b {c: d}"};
+    char yaml[400];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof nodes / sizeof *nodes; i++) {
+        snprintf(yaml, sizeof yaml, "%%TAG !a! tag:%0260d\n---\n- x\n- %s\n", 0, nodes[i]);
+        assert_refused(yaml, strlen(yaml), "line 4 column 3: a tag is longer than 256 bytes");
+        snprintf(yaml, sizeof yaml, "%%TAG !a! tag:%0240d\n---\n- x\n- %s\n", 0, nodes[i]);
+        _cleanup_(buffer) struct buffer all = BUFFER_INIT;
+        assert_null(yaml_read(yaml, strlen(yaml), collect, &all));
+    }
+}
+
 static void nesting_is_bounded(void **state)
 {
     _cleanup_(buffer) struct buffer yaml = BUFFER_INIT;
@@ -351,6 +387,9 @@ int main(void)
         cmocka_unit_test(aliases_cannot_unfold_without_end),
         cmocka_unit_test(merges_cannot_nest_without_end),
         cmocka_unit_test(merged_keys_cannot_unfold_without_end),
+        cmocka_unit_test(an_alias_means_the_last_anchor_of_its_name),
+        cmocka_unit_test(a_text_of_many_anchors_is_read),
+        cmocka_unit_test(tags_cannot_unfold_without_end),
         cmocka_unit_test(nesting_is_bounded),
         cmocka_unit_test(an_error_of_the_receiver_ends_the_reading),
         cmocka_unit_test(collections_are_written_in_block_style),
