@@ -4,8 +4,9 @@
  *
  * The rules of compatibility.md, "Manifests in directories": read recursively, never the data
  * directory nor dot-directories; other kinds are skipped and counted once; namespace defaults to
- * "default"; server- set metadata is accepted. Faults of one document are told and the others go
- * on. The generation is kept beside the status: it grows when the spec's digest changes.
+ * "default"; server-set metadata is accepted. Faults of one document are told and the others go
+ * on. A source whose manifest is gone is one that is being deleted, unless there are faults. The
+ * generation is kept beside the status: it grows when the spec's digest changes.
  */
 #ifndef SLUICE_CATALOG_DIR_H
 #define SLUICE_CATALOG_DIR_H

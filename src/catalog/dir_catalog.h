@@ -21,6 +21,7 @@ struct dir_catalog {
     struct dir_catalog_fault *faults;
     size_t fault_count;
     size_t skipped; /* documents of other kinds */
+    size_t kept;    /* sources that have no manifest, but are not to be deleted for it */
     struct catalog_listener listener;
     struct operation *announcing;
 };

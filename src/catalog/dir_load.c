@@ -1,7 +1,7 @@
 /*
  * Loading: every document of the manifests becomes a source, an object that sources may name, or a
- * fault; then every source that DATA/status remembers and no manifest names any more is one to be
- * deleted.
+ * fault; then, unless there are faults, every source that DATA/status remembers and no manifest
+ * names any more is one to be deleted.
  */
 #include "catalog/dir_catalog.h"
 
@@ -142,7 +142,8 @@ static struct error *read_object(void *context, const json_t *object,
     return fault ? add_fault(dir, text, fault) : NULL;
 }
 
-/* A source that DATA/status remembers and no manifest names any more is to be deleted. */
+/* A source that DATA/status remembers and no manifest names any more is to be deleted; but while a
+ * manifest cannot be used, it may be the one that names it. */
 static struct error *add_vanished(struct dir_catalog *dir, const char *namespace_name,
                                   const char *file)
 {
@@ -152,6 +153,10 @@ static struct error *add_vanished(struct dir_catalog *dir, const char *namespace
     if (!name || strcmp(file + length - 5, ".yaml") != 0 || !object_name_valid(name) ||
         dir_find_entry(dir, namespace_name, name))
         return NULL;
+    if (dir->fault_count > 0) {
+        dir->kept++;
+        return NULL;
+    }
     struct dir_entry *entry = dir_entry_new(dir->data_directory, namespace_name, name);
     if (!entry)
         return error_out_of_memory();
@@ -191,6 +196,16 @@ static struct error *find_vanished(struct dir_catalog *dir)
     return error;
 }
 
+static void tell_count(const struct dir_catalog *dir, size_t count, const char *message)
+{
+    char text[24];
+
+    if (count == 0)
+        return;
+    snprintf(text, sizeof(text), "%zu", count);
+    log_info(dir->log, NULL, message, "count", text, NULL);
+}
+
 struct error *dir_load(struct dir_catalog *dir, const struct dir_catalog_options *options)
 {
     struct manifest_reader reader = {read_object, add_fault, dir, dir->data_directory};
@@ -206,11 +221,10 @@ struct error *dir_load(struct dir_catalog *dir, const struct dir_catalog_options
         error = dir_objects_finish(&dir->objects);
     if (!error)
         error = find_vanished(dir);
-    if (!error && dir->skipped > 0) {
-        char count[24];
-
-        snprintf(count, sizeof(count), "%zu", dir->skipped);
-        log_info(dir->log, NULL, "manifests of other kinds are skipped", "count", count, NULL);
+    if (!error) {
+        tell_count(dir, dir->skipped, "manifests of other kinds are skipped");
+        tell_count(dir, dir->kept,
+                   "sources without a manifest are kept until every manifest can be used");
     }
     return error;
 }

@@ -137,6 +137,22 @@ def test_documents_before_and_after_a_bad_one_are_used(workspace, good):
     assert {name: row["READY"] for name, row in rows.items()} == {"good": "True", "first": "True", "last": "True"}
 
 
+def test_a_typing_error_in_a_manifest_does_not_delete_its_artifact(workspace, good):
+    assert workspace.once().code == 0
+    manifest = workspace.manifests / "good.yaml"
+    text = manifest.read_text()
+    artifacts, child = workspace.artifacts("good"), workspace.child("good")
+    assert artifacts
+    manifest.write_text(text.replace("spec:", "spec: ["))
+    outcome = workspace.once()
+    assert outcome.code == 1
+    assert [line["count"] for line in outcome.logs if "sources without a manifest are kept" in line["msg"]] == ["1"]
+    assert workspace.artifacts("good") == artifacts and workspace.child("good") == child
+    manifest.unlink()
+    assert workspace.once().code == 0
+    assert not workspace.artifacts("good")
+
+
 def test_other_kinds_are_skipped_and_counted_once(workspace, good):
     pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n"
     workspace.write("pods.yaml", pod + "---\n" + pod)

@@ -241,6 +241,31 @@ static void a_source_without_a_manifest_is_being_deleted(void **state)
     assert_int_equal(world->source->generation, 1);
 }
 
+/* The document that cannot be used may well be the source's own. */
+static void nothing_is_deleted_while_a_manifest_cannot_be_used(void **state)
+{
+    static const char *const broken[] = {SOURCE("one") "a: [\n", SOURCE("One"), "just: text\n",
+                                         "apiVersion: source.flux.oddkin.co/v1alpha1\n\tkind: x\n"};
+    struct world *world = *state;
+
+    for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
+        put("m/a.yaml", SOURCE("one"));
+        load(world);
+        patch_finalizer(world, "one", true);
+        put("m/a.yaml", broken[i]);
+        load(world);
+        assert_fault_count(world, 1);
+        assert_null(get(world, "one"));
+        assert_true(exists(STATE));
+        assert_int_equal(logged("sources without a manifest are kept until every manifest can be "
+                                "used\",\"controller\":\"externalsource\",\"count\":\"1\""),
+                         i + 1);
+        put("m/a.yaml", "");
+        load(world);
+        assert_true(get(world, "one")->deleting);
+    }
+}
+
 static void told_gone(void *context, const char *namespace_name, const char *name)
 {
     buffer_appendf(&((struct world *)context)->told, "%s/%s is gone\n", namespace_name, name);
@@ -310,6 +335,7 @@ int main(void)
         WORLD_TEST(a_write_that_fails_changes_nothing_and_can_be_tried_again),
         WORLD_TEST(state_that_cannot_be_read_is_moved_aside),
         WORLD_TEST(a_source_without_a_manifest_is_being_deleted),
+        WORLD_TEST(nothing_is_deleted_while_a_manifest_cannot_be_used),
         WORLD_TEST(releasing_a_deleted_source_forgets_it),
         WORLD_TEST(what_else_lies_among_the_states_is_no_source),
         WORLD_TEST(an_event_is_a_line_of_the_log),
