@@ -62,6 +62,26 @@ static struct error *take_document(void *context, const char *json, size_t lengt
     return json_parse(json, length, object);
 }
 
+/* A state that is this entry's; one that was copied from another source would delete that one's
+ * artifact in its name. */
+static struct error *check_state(const struct dir_entry *entry, const json_t *object)
+{
+    const json_t *metadata = json_object_get(object, "metadata");
+    const char *namespace_name = json_get_string(metadata, "namespace");
+    const char *name = json_get_string(metadata, "name");
+    int64_t generation = json_get_integer(metadata, "generation", 0);
+
+    if (!namespace_name || !name || strcmp(namespace_name, entry->namespace_name) != 0 ||
+        strcmp(name, entry->name) != 0)
+        return error_new(ERROR_CONFIGURATION, "InvalidState", "found the state of %s/%s",
+                         namespace_name ? namespace_name : "", name ? name : "");
+    if (generation < 0 || generation >= INT64_MAX)
+        return error_new(ERROR_CONFIGURATION, "InvalidState",
+                         "metadata.generation: found %lld; accepted: a generation",
+                         (long long)generation);
+    return NULL;
+}
+
 /* The object in the state file; *object is NULL if there is none. */
 static struct error *read_state(const struct dir_entry *entry, struct log *log, json_t **object)
 {
@@ -75,9 +95,9 @@ static struct error *read_state(const struct dir_entry *entry, struct log *log, 
     }
     if (!error)
         error = yaml_read(buffer_string(&text), text.length, take_document, object);
-    if (!error && json_is_object(json_object_get(*object, "metadata")))
-        return NULL;
-    if (error && error->kind == ERROR_INTERNAL)
+    if (!error)
+        error = check_state(entry, *object);
+    if (!error || error->kind == ERROR_INTERNAL)
         return error;
 
     _cleanup_(free) char *aside = format_string("%s.corrupt", entry->state_path);

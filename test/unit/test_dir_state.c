@@ -3,6 +3,8 @@
 #include "catalog_world.h"
 
 #define STATE "data/status/default/one.yaml"
+#define STATE_OF(name, generation) \
+    "metadata: {namespace: default, name: " name ", generation: " generation "}\n"
 
 static void the_generation_grows_with_the_spec_only(void **state)
 {
@@ -197,8 +199,12 @@ static void state_that_cannot_be_read_is_moved_aside(void **state)
         "null\n",
         "- 1\n",
         "metadata: x\n",
-        "metadata: {}\n---\nmetadata: {}\n",
-        "metadata: {}\nmetadata: {}\n",
+        "metadata: {}\n",
+        STATE_OF("one", "1") "---\n" STATE_OF("one", "1"),
+        STATE_OF("one", "1") "metadata: {}\n",
+        STATE_OF("two", "1"),
+        STATE_OF("one", "-1"),
+        STATE_OF("one", "9223372036854775807"),
     };
     struct world *world = *state;
 
@@ -239,6 +245,22 @@ static void a_source_without_a_manifest_is_being_deleted(void **state)
     load(world);
     assert_false(get(world, "one")->deleting);
     assert_int_equal(world->source->generation, 1);
+}
+
+static void a_copied_state_is_not_another_source(void **state)
+{
+    struct world *world = *state;
+
+    put("m/a.yaml", SOURCE("one"));
+    load(world);
+    patch_finalizer(world, "one", true);
+    _cleanup_(free) char *text = text_of(STATE);
+    put("data/status/default/backup.yaml", text);
+    load(world);
+    assert_null(get(world, "backup"));
+    assert_true(exists("data/status/default/backup.yaml.corrupt"));
+    assert_int_equal(logged("found the state of default/one"), 1);
+    assert_false(get(world, "one")->deleting);
 }
 
 /* The document that cannot be used may well be the source's own. */
@@ -335,6 +357,7 @@ int main(void)
         WORLD_TEST(a_write_that_fails_changes_nothing_and_can_be_tried_again),
         WORLD_TEST(state_that_cannot_be_read_is_moved_aside),
         WORLD_TEST(a_source_without_a_manifest_is_being_deleted),
+        WORLD_TEST(a_copied_state_is_not_another_source),
         WORLD_TEST(nothing_is_deleted_while_a_manifest_cannot_be_used),
         WORLD_TEST(releasing_a_deleted_source_forgets_it),
         WORLD_TEST(what_else_lies_among_the_states_is_no_source),
