@@ -163,7 +163,9 @@ static json_t *make_object(const struct dir_entry *entry, const json_t *manifest
                            const json_t *state)
 {
     json_t *spec = json_object_get(manifest, "spec");
-    bool changed = state && !json_equal(spec, json_object_get(state, "spec"));
+    const json_t *before = json_object_get(state, "spec");
+    bool same = spec && before ? json_equal(spec, before) : spec == before;
+    bool changed = state && !same;
     json_t *object = json_object();
 
     if (json_set_string(object, "apiVersion", SOURCE_API_VERSION) ||

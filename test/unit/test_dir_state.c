@@ -39,6 +39,22 @@ static void the_generation_grows_with_the_spec_only(void **state)
     }
 }
 
+static void a_spec_that_is_missing_is_one_generation_too(void **state)
+{
+    struct world *world = *state;
+
+    put("m/a.yaml", "apiVersion: source.flux.oddkin.co/v1alpha1\nkind: ExternalSource\n"
+                    "metadata: {name: one}\n");
+    for (int i = 0; i < 3; i++) {
+        load(world);
+        assert_int_equal(get(world, "one")->generation, 1);
+        patch_etag(world, "one", "t");
+    }
+    put("m/a.yaml", SOURCE("one"));
+    load(world);
+    assert_int_equal(get(world, "one")->generation, 2);
+}
+
 static void a_status_survives_a_restart(void **state)
 {
     struct world *world = *state;
@@ -347,6 +363,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WORLD_TEST(the_generation_grows_with_the_spec_only),
+        WORLD_TEST(a_spec_that_is_missing_is_one_generation_too),
         WORLD_TEST(a_status_survives_a_restart),
         WORLD_TEST(a_write_for_a_version_that_is_past_is_a_conflict),
         WORLD_TEST(a_write_while_another_is_under_way_is_a_conflict),
