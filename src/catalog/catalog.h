@@ -160,7 +160,8 @@ static inline struct error *catalog_publish(struct catalog *catalog, const struc
     return catalog->ops->publish(catalog, source, record, done, context, operation);
 }
 
-/* Removes the source's ExternalArtifact; one that is not there is no error. */
+/* Removes the source's ExternalArtifact; one that is not there is no error, and another owner's is
+ * left alone. */
 static inline struct error *catalog_withdraw(struct catalog *catalog, const struct source *source,
                                              catalog_done done, void *context,
                                              struct operation **operation)

@@ -153,9 +153,7 @@ static void run_remove_child(struct work *base)
 {
     struct dir_work *work = (struct dir_work *)base;
 
-    if (unlink(work->entry->child_path) != 0 && errno != ENOENT)
-        work->error = error_from_errno(ERROR_STORAGE, "FileWriteFailed", errno, "%s: cannot remove",
-                                       work->entry->child_path);
+    work->error = dir_child_remove(work->entry->child_path);
 }
 
 static void deliver_plain(struct work *base)

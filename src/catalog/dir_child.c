@@ -1,8 +1,10 @@
 /* See dir_child.h. */
 #include "catalog/dir_child.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/buffer.h"
 #include "base/file.h"
@@ -111,6 +113,18 @@ struct error *dir_child_write(const char *path, json_t *child)
     if (keep_transition(existing, child))
         return error_out_of_memory();
     return existing && json_equal(existing, child) ? NULL : dir_write_object(path, child);
+}
+
+struct error *dir_child_remove(const char *path)
+{
+    _cleanup_(json) json_t *existing = NULL;
+    struct error *error = read_child(path, &existing);
+
+    if (error || (existing && !is_ours(existing)))
+        return error;
+    if (unlink(path) != 0 && errno != ENOENT)
+        return error_from_errno(ERROR_STORAGE, "FileWriteFailed", errno, "%s: cannot remove", path);
+    return NULL;
 }
 
 struct error *dir_write_object(const char *path, const json_t *object)

@@ -21,6 +21,10 @@ struct error *dir_child_check(const char *path) __attribute__((warn_unused_resul
  * ours: ERROR_CONFIGURATION, NameConflict. Blocks: for the thread pool. */
 struct error *dir_child_write(const char *path, json_t *child) __attribute__((warn_unused_result));
 
+/* Removes the file at `path`; one that dir_child_write would leave alone stays, and one that is not
+ * there is no error. Blocks. */
+struct error *dir_child_remove(const char *path) __attribute__((warn_unused_result));
+
 /* Writes `object` as YAML to `path`, atomically, with directories as needed. Blocks. */
 struct error *dir_write_object(const char *path, const json_t *object)
     __attribute__((warn_unused_result));

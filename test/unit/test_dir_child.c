@@ -155,6 +155,9 @@ static void another_owners_child_is_left_alone(void **state)
                             CHILD ": there is an ExternalArtifact of this name that belongs to "
                                   "another owner; rename this source or remove that file");
         assert_child_is(texts[i]);
+        withdraw(world);
+        assert_null(world->error);
+        assert_child_is(texts[i]);
     }
 }
 
@@ -227,6 +230,16 @@ static void withdrawing_removes_the_child_and_may_be_repeated(void **state)
     assert_null(world->error);
 }
 
+static void withdrawing_removes_a_child_that_cannot_be_read(void **state)
+{
+    struct world *world = *state;
+
+    put(CHILD, "a: [");
+    withdraw(world);
+    assert_null(world->error);
+    assert_false(exists(CHILD));
+}
+
 static void a_publication_that_is_cancelled_is_never_told(void **state)
 {
     struct world *world = *state;
@@ -263,6 +276,7 @@ int main(void)
         CHILD_TEST(a_child_that_cannot_be_read_is_written_anew),
         CHILD_TEST(a_child_that_was_not_ready_is_ready_from_now),
         CHILD_TEST(withdrawing_removes_the_child_and_may_be_repeated),
+        CHILD_TEST(withdrawing_removes_a_child_that_cannot_be_read),
         CHILD_TEST(a_publication_that_is_cancelled_is_never_told),
         CHILD_TEST(a_child_that_cannot_be_written_is_a_failure_of_storage),
     };
