@@ -15,6 +15,9 @@
 #include "base/json.h"
 #include "catalog/dir_manifest.h"
 
+#define GROUP "source.flux.oddkin.co/"
+#define NAME_SHOWN_MAX 60 /* longer ones are shortened in messages */
+
 struct dir_entry *dir_find_entry(const struct dir_catalog *dir, const char *namespace_name,
                                  const char *name)
 {
@@ -79,17 +82,41 @@ static struct error *add_source(struct dir_catalog *dir, const json_t *object,
     return add_entry(dir, entry);
 }
 
-/* A name that can be part of a path, or what is wrong with the metadata. */
-static char *metadata_fault(const char *namespace_name, const char *name)
+/* A value of metadata as a name; NULL if it is no text, or one that a C string would cut short. */
+static const char *name_of(const json_t *value)
 {
-    if (!name || !object_name_valid(name))
-        return format_string("metadata.name: found '%s'; accepted: lower-case letters, digits, '-' "
-                             "and '.'",
-                             name ? name : "");
-    if (!namespace_name_valid(namespace_name))
-        return format_string("metadata.namespace: found '%s'; accepted: lower-case letters, digits "
-                             "and '-'",
-                             namespace_name);
+    const char *text = json_string_value(value);
+
+    return text && strlen(text) == json_string_length(value) ? text : NULL;
+}
+
+static char *name_fault(const char *field, const json_t *value, const char *accepted)
+{
+    _cleanup_(buffer) struct buffer found = BUFFER_INIT;
+    const char *name = name_of(value);
+
+    if (!value)
+        return format_string("%s: missing; accepted: %s", field, accepted);
+    if (name && strlen(name) <= NAME_SHOWN_MAX)
+        return format_string("%s: found '%s'; accepted: %s", field, name, accepted);
+    json_describe(&found, value);
+    return format_string("%s: found %s; accepted: %s", field, buffer_string(&found), accepted);
+}
+
+/* Names that can be part of a path, with the namespace's default, or what is wrong with them. */
+static char *read_names(const json_t *metadata, const char **namespace_name, const char **name)
+{
+    const json_t *given_name = json_object_get(metadata, "name");
+    const json_t *given = json_object_get(metadata, "namespace");
+    bool missing =
+        !given || json_is_null(given) || (json_is_string(given) && json_string_length(given) == 0);
+
+    *name = name_of(given_name);
+    *namespace_name = missing ? "default" : name_of(given);
+    if (!*name || !object_name_valid(*name))
+        return name_fault("metadata.name", given_name, "lower-case letters, digits, '-' and '.'");
+    if (!*namespace_name || !namespace_name_valid(*namespace_name))
+        return name_fault("metadata.namespace", given, "lower-case letters, digits and '-'");
     return NULL;
 }
 
@@ -113,13 +140,11 @@ static struct error *read_object(void *context, const json_t *object,
                                  const struct manifest_place *place)
 {
     struct dir_catalog *dir = context;
-    const json_t *metadata = json_object_get(object, "metadata");
     const char *kind = json_get_string(object, "kind");
     const char *version = json_get_string(object, "apiVersion");
-    const char *given = json_get_string(metadata, "namespace");
-    const char *namespace_name = given && *given ? given : "default";
-    const char *name = json_get_string(metadata, "name");
-    bool source = strcmp(kind, SOURCE_KIND) == 0 && strcmp(version, SOURCE_API_VERSION) == 0;
+    const char *namespace_name = NULL;
+    const char *name = NULL;
+    bool source = strcmp(kind, SOURCE_KIND) == 0 && strncmp(version, GROUP, strlen(GROUP)) == 0;
     bool plain = (strcmp(kind, "Secret") == 0 || strcmp(kind, "ConfigMap") == 0) &&
                  strcmp(version, "v1") == 0;
     _cleanup_(free) char *text = format_string("%s:%zu", place->file, place->line);
@@ -132,7 +157,10 @@ static struct error *read_object(void *context, const json_t *object,
     }
     if (!text)
         return error_out_of_memory();
-    fault = metadata_fault(namespace_name, name);
+    if (source && strcmp(version, SOURCE_API_VERSION) != 0)
+        fault = name_fault("apiVersion", json_object_get(object, "apiVersion"), SOURCE_API_VERSION);
+    else
+        fault = read_names(json_object_get(object, "metadata"), &namespace_name, &name);
     if (!fault && source)
         error = add_source(dir, object, namespace_name, name, place, &fault);
     else if (!fault)

@@ -151,6 +151,21 @@ static void what_cannot_be_used_is_told_and_the_rest_goes_on(void **state)
          "metadata.name: found '../x'; accepted: lower-case letters, digits, '-' and '.'"},
         {SOURCE("x, namespace: a.b"), "m/a.yaml:1",
          "metadata.namespace: found 'a.b'; accepted: lower-case letters, digits and '-'"},
+        {SOURCE("\"a\\0b\""), "m/a.yaml:1",
+         "metadata.name: found the string \"a\\x00b\"; accepted: lower-case letters, digits, '-' "
+         "and '.'"},
+        {SOURCE("123"), "m/a.yaml:1",
+         "metadata.name: found the number 123; accepted: lower-case letters, digits, '-' and '.'"},
+        {"apiVersion: v1\nkind: Secret\nmetadata: [x]\n", "m/a.yaml:1",
+         "metadata.name: missing; accepted: lower-case letters, digits, '-' and '.'"},
+        {SOURCE("x, namespace: 123"), "m/a.yaml:1",
+         "metadata.namespace: found the number 123; accepted: lower-case letters, digits and '-'"},
+        {SOURCE("x, namespace: no"), "m/a.yaml:1",
+         "metadata.namespace: found false; accepted: lower-case letters, digits and '-'"},
+        {"apiVersion: source.flux.oddkin.co/v1beta1\nkind: ExternalSource\nmetadata: {name: x}\n",
+         "m/a.yaml:1",
+         "apiVersion: found 'source.flux.oddkin.co/v1beta1'; accepted: "
+         "source.flux.oddkin.co/v1alpha1"},
         {OBJECT("Secret", "s", "data: {k: '%%'}"), "m/a.yaml:1",
          "Secret default/s: data.k: accepted: base64; plain text belongs in stringData"},
         {OBJECT("Secret", "s", "stringData: {k: 12}"), "m/a.yaml:1",
@@ -173,6 +188,17 @@ static void what_cannot_be_used_is_told_and_the_rest_goes_on(void **state)
         assert_fault(world, cases[i].place, cases[i].message);
         assert_null(get(world, "good")->fault);
     }
+}
+
+static void an_empty_namespace_is_the_default_one(void **state)
+{
+    struct world *world = *state;
+
+    put("m/a.yaml", SOURCE("one, namespace: ''") "---\n" SOURCE("two, namespace: null"));
+    load(world);
+    assert_fault_count(world, 0);
+    assert_non_null(get(world, "one"));
+    assert_non_null(get(world, "two"));
 }
 
 static void a_link_to_nothing_is_told(void **state)
@@ -317,6 +343,7 @@ int main(void)
         WORLD_TEST(other_kinds_are_counted_in_one_line),
         WORLD_TEST(the_first_of_duplicates_is_kept),
         WORLD_TEST(what_cannot_be_used_is_told_and_the_rest_goes_on),
+        WORLD_TEST(an_empty_namespace_is_the_default_one),
         WORLD_TEST(a_link_to_nothing_is_told),
         WORLD_TEST(documents_before_a_broken_one_are_used),
         WORLD_TEST(line_ends_marks_and_tabs_do_not_matter),
