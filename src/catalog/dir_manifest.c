@@ -11,6 +11,7 @@
 #include "base/buffer.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/json_text.h"
 #include "base/yaml.h"
 
 #define MANIFEST_MAX ((size_t)64 << 20)
@@ -51,6 +52,14 @@ static struct error *read_object(const struct manifest_reader *reader, const jso
     return error;
 }
 
+/* jansson's own line and column, "line 1 column 210: …", are those of the JSON that we made. */
+static const char *without_position(const char *message)
+{
+    const char *colon = strchr(message, ':');
+
+    return strncmp(message, "line ", 5) == 0 && colon && colon[1] == ' ' ? colon + 2 : message;
+}
+
 static struct error *read_document(void *context, const char *json, size_t length, size_t line)
 {
     struct file_reading *reading = context;
@@ -59,7 +68,8 @@ static struct error *read_document(void *context, const char *json, size_t lengt
 
     reading->place.line = line;
     if (error && error->kind == ERROR_CONFIGURATION) {
-        struct error *told = tell_fault(reading->reader, &reading->place, error->message);
+        struct error *told =
+            tell_fault(reading->reader, &reading->place, without_position(error->message));
 
         error_free(error);
         error = told;
@@ -70,6 +80,41 @@ static struct error *read_document(void *context, const char *json, size_t lengt
     return error;
 }
 
+/* The text as one JSON object, as strict as RFC 8259 and no deeper than YAML may be; NULL if it is
+ * anything else. */
+static struct error *parse_json(const char *text, size_t length, json_t **object)
+{
+    _cleanup_(json_reader) struct json_reader reader =
+        JSON_READER_INIT(text, length, YAML_DEPTH_MAX);
+    enum json_event event = JSON_EVENT_NULL;
+    struct error *error = NULL;
+
+    *object = NULL;
+    if (text[strspn(text, " \t\r\n")] != '{')
+        return NULL;
+    while (!error && event != JSON_EVENT_END)
+        error = json_reader_next(&reader, &event);
+    if (!error)
+        error = json_parse(text, length, object);
+    if (!error || error->kind == ERROR_INTERNAL)
+        return error;
+    error_free(error);
+    return NULL;
+}
+
+/* Not all JSON is YAML to libyaml (escaped surrogates, keys over 1,024 bytes), but most is, and
+ * YAML may look like JSON: what is not wholly JSON is YAML, and its faults are told as YAML's. */
+static struct error *read_text(const struct buffer *text, struct file_reading *reading)
+{
+    _cleanup_(json) json_t *object = NULL;
+    struct error *error = parse_json(buffer_string(text), text->length, &object);
+
+    if (error)
+        return error;
+    return object ? read_object(reading->reader, object, &reading->place)
+                  : yaml_read(buffer_string(text), text->length, read_document, reading);
+}
+
 /* A file that cannot be read or parsed is a fault of its own; errors of ours are not. */
 static struct error *read_file(const struct manifest_reader *reader, const char *path)
 {
@@ -78,7 +123,7 @@ static struct error *read_file(const struct manifest_reader *reader, const char 
     struct error *error = file_read(path, MANIFEST_MAX, &text);
 
     if (!error)
-        error = yaml_read(buffer_string(&text), text.length, read_document, &reading);
+        error = read_text(&text, &reading);
     if (!error || error->kind == ERROR_INTERNAL)
         return error;
     struct error *told = reader->fault(reader->context, path, error->message);

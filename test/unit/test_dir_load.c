@@ -48,6 +48,57 @@ static void json_is_read_like_yaml(void **state)
     assert_null(get(world, "one")->fault);
 }
 
+/* As Python's json.dumps writes them; libyaml refuses such escapes. */
+static void json_may_escape_what_yaml_cannot(void **state)
+{
+    struct world *world = *state;
+    size_t count;
+
+    put("m/a.json",
+        "\r\n {\"apiVersion\": \"v1\", \"kind\": \"ConfigMap\", \"metadata\": {\"name\":"
+        " \"c\", \"labels\": {\"source.flux.oddkin.co/lua\": \"library\"}}, \"data\":"
+        " {\"x.lua\": \"\\ud83d\\ude00\"}}\n");
+    load(world);
+    assert_fault_count(world, 0);
+    assert_string_equal(catalog_modules(world->catalog, &count)->text, "\xf0\x9f\x98\x80");
+}
+
+static void yaml_in_flow_style_is_not_taken_for_json(void **state)
+{
+    struct world *world = *state;
+
+    put("m/a.yaml",
+        "{apiVersion: source.flux.oddkin.co/v1alpha1, kind: ExternalSource, # like JSON\n"
+        "metadata: {name: one}, spec: " SPEC "}\n---\n" SOURCE("two"));
+    load(world);
+    assert_fault_count(world, 0);
+    assert_non_null(get(world, "one"));
+    assert_non_null(get(world, "two"));
+}
+
+static void json_is_bounded_and_checked_like_yaml(void **state)
+{
+    struct world *world = *state;
+    _cleanup_(buffer) struct buffer deep = BUFFER_INIT;
+
+    put("m/a.json", "{\"a\": 1,\n \"a\": 2}");
+    load(world);
+    assert_fault(world, "m/a.json", "line 2 column 2: key 'a' is given twice");
+    put("m/a.json", "{\"a\": 1,\n \"b\": [}");
+    load(world);
+    assert_fault(world, "m/a.json",
+                 "line 2 column 8: while parsing a flow node did not find expected node content");
+    buffer_append_string(&deep, "{\"a\":");
+    for (int i = 0; i < 1000; i++)
+        buffer_append_byte(&deep, '[');
+    for (int i = 0; i < 1000; i++)
+        buffer_append_byte(&deep, ']');
+    buffer_append_byte(&deep, '}');
+    put_bytes("m/a.json", deep.bytes, deep.length);
+    load(world);
+    assert_fault(world, "m/a.json", "line 1 column 1005: nested deeper than 1000 levels");
+}
+
 static void only_manifests_are_read_and_no_hidden_or_data_directory(void **state)
 {
     struct world *world = *state;
@@ -166,6 +217,10 @@ static void what_cannot_be_used_is_told_and_the_rest_goes_on(void **state)
          "m/a.yaml:1",
          "apiVersion: found 'source.flux.oddkin.co/v1beta1'; accepted: "
          "source.flux.oddkin.co/v1alpha1"},
+        {SOURCE_OF("x", "{maxRetries: 18446744073709551615}"), "m/a.yaml:1",
+         "too big integer near '18446744073709551615'"},
+        {SOURCE_OF("x", "{\"a\\0b\": 1}"), "m/a.yaml:1",
+         "NUL byte in object key not supported near '\"a\\u0000b\"'"},
         {OBJECT("Secret", "s", "data: {k: '%%'}"), "m/a.yaml:1",
          "Secret default/s: data.k: accepted: base64; plain text belongs in stringData"},
         {OBJECT("Secret", "s", "stringData: {k: 12}"), "m/a.yaml:1",
@@ -337,6 +392,9 @@ int main(void)
         WORLD_TEST(every_document_of_a_stream_is_read),
         WORLD_TEST(items_of_lists_are_read_one_by_one),
         WORLD_TEST(json_is_read_like_yaml),
+        WORLD_TEST(json_may_escape_what_yaml_cannot),
+        WORLD_TEST(yaml_in_flow_style_is_not_taken_for_json),
+        WORLD_TEST(json_is_bounded_and_checked_like_yaml),
         WORLD_TEST(only_manifests_are_read_and_no_hidden_or_data_directory),
         WORLD_TEST(a_file_is_read_whatever_its_name_if_it_is_asked_for),
         WORLD_TEST(a_path_that_is_not_there_is_an_error),
