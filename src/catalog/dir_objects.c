@@ -254,13 +254,19 @@ struct error *dir_objects_add(struct dir_objects *objects, const json_t *object,
     return append(objects, kind, namespace_name, name, place, TAKE(data));
 }
 
+#define SETTING_FORM "NS/NAME.KEY=env:VARIABLE or NS/NAME.KEY=file:PATH"
+
+/* Never what follows '=', nor anything where there is none: it may be the value itself. */
 static struct error *bad_setting(const char *setting)
 {
-    /* Not the setting itself: somebody may have written the value into it. */
+    const char *equals = strchr(setting, '=');
+
+    if (!equals)
+        return error_new(ERROR_CONFIGURATION, "Usage",
+                         "--secret: found a setting without '='; accepted: " SETTING_FORM);
     return error_new(ERROR_CONFIGURATION, "Usage",
-                     "--secret: found '%.*s…'; accepted: NS/NAME.KEY=env:VARIABLE or "
-                     "NS/NAME.KEY=file:PATH",
-                     (int)strcspn(setting, "="), setting);
+                     "--secret: found '%.*s…'; accepted: " SETTING_FORM, (int)(equals - setting),
+                     setting);
 }
 
 static struct error *read_secret(const char *setting, const char *from, struct buffer *value)
@@ -290,6 +296,8 @@ struct error *dir_objects_set_secret(struct dir_objects *objects, const char *se
     if (!equals || !name || !key || key > equals)
         return bad_setting(setting);
     *equals++ = *name++ = *key++ = '\0';
+    if (!namespace_name_valid(namespace_name) || !object_name_valid(name) || !*key)
+        return bad_setting(setting);
     struct error *error = read_secret(setting, equals, &value);
     if (!error && !find(objects, "Secret", namespace_name, name))
         error = append(objects, "Secret", namespace_name, name, "--secret", json_object());

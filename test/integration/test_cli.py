@@ -33,7 +33,7 @@ USAGE = [
     (["run", "--http-timeout", "5 s", "."], "--http-timeout: found '5 s'; accepted: a duration such as 30s"),
     (["run", "--storage-backend", "tape", "."], "--storage-backend: found 'tape'; accepted: file, pvc"),
     (["run", "--once", "/no/such/path"], "/no/such/path: No such file or directory"),
-    (["run", "--secret", "x", "."], "--secret: found 'x…'; accepted: NS/NAME.KEY=env:VARIABLE"),
+    (["run", "--secret", "x", "."], "--secret: found a setting without '='; accepted: NS/NAME.KEY=env:VARIABLE"),
     (["version", "now"], "unexpected argument 'now'"),
 ]
 

@@ -134,6 +134,20 @@ static void a_secret_setting_that_cannot_be_used_is_an_error(void **state)
         {"default/s=env:HOME.x",
          "--secret: found 'default/s…'; accepted: NS/NAME.KEY=env:VARIABLE or "
          "NS/NAME.KEY=file:PATH"},
+        {"default/s.k:hunter2",
+         "--secret: found a setting without '='; accepted: NS/NAME.KEY=env:VARIABLE or "
+         "NS/NAME.KEY=file:PATH"},
+        {"Default/s.k=env:HOME",
+         "--secret: found 'Default/s.k…'; accepted: NS/NAME.KEY=env:VARIABLE or "
+         "NS/NAME.KEY=file:PATH"},
+        {"/s.k=env:HOME",
+         "--secret: found '/s.k…'; accepted: NS/NAME.KEY=env:VARIABLE or NS/NAME.KEY=file:PATH"},
+        {"default/S.k=env:HOME",
+         "--secret: found 'default/S.k…'; accepted: NS/NAME.KEY=env:VARIABLE or "
+         "NS/NAME.KEY=file:PATH"},
+        {"default/s.=env:HOME",
+         "--secret: found 'default/s.…'; accepted: NS/NAME.KEY=env:VARIABLE or "
+         "NS/NAME.KEY=file:PATH"},
         {"s.k=file:/etc/x.y",
          "--secret: found 's.k…'; accepted: NS/NAME.KEY=env:VARIABLE or NS/NAME.KEY=file:PATH"},
     };
