@@ -59,6 +59,18 @@ static char *value_fault(const char *field, const char *key, const char *accepte
     return format_string("%s.%s: accepted: %s", field, key, accepted);
 }
 
+/* The member `field` is there and no object of values; what is wrong then is in *fault. */
+static struct error *check_values(const json_t *object, const char *field, char **fault)
+{
+    const json_t *values = json_object_get(object, field);
+
+    if (!values || json_is_null(values) || json_is_object(values))
+        return NULL;
+    *fault = format_string("%s: found %s; accepted: an object of strings", field,
+                           json_is_array(values) ? "a list" : "a single value");
+    return *fault ? NULL : error_out_of_memory();
+}
+
 /* Members that are plain strings: stringData of a Secret, data of a ConfigMap. */
 static struct error *add_plain(json_t *data, const json_t *object, const char *field, char **fault)
 {
@@ -242,9 +254,15 @@ struct error *dir_objects_add(struct dir_objects *objects, const json_t *object,
     }
     if (!data)
         return error_out_of_memory();
-    error = add_encoded(data, object, secret ? "data" : "binaryData", fault);
+    const char *encoded = secret ? "data" : "binaryData";
+    const char *plain = secret ? "stringData" : "data";
+    error = check_values(object, encoded, fault);
     if (!error && !*fault)
-        error = add_plain(data, object, secret ? "stringData" : "data", fault);
+        error = check_values(object, plain, fault);
+    if (!error && !*fault)
+        error = add_encoded(data, object, encoded, fault);
+    if (!error && !*fault)
+        error = add_plain(data, object, plain, fault);
     if (!error && !*fault && lua && !secret)
         error = add_modules(objects, object, namespace_name, name, lua, fault);
     if (error || *fault) {
