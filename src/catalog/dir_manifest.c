@@ -170,6 +170,10 @@ static struct error *visit(const struct manifest_reader *reader, FTS *tree, FTSE
         return is_manifest(entry->fts_name)
                    ? reader->fault(reader->context, entry->fts_path, "is a link to nothing")
                    : NULL;
+    case FTS_DEFAULT:
+        return top ? reader->fault(reader->context, entry->fts_path,
+                                   "is neither a file nor a directory")
+                   : NULL;
     default:
         return NULL;
     }

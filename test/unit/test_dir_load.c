@@ -129,6 +129,18 @@ static void a_file_is_read_whatever_its_name_if_it_is_asked_for(void **state)
     assert_null(get(world, "two"));
 }
 
+/* Such as the pipe of a shell's <(…). */
+static void a_path_that_is_neither_file_nor_directory_is_told(void **state)
+{
+    struct world *world = *state;
+
+    assert_int_equal(mkfifo("m/pipe.yaml", 0600), 0);
+    load(world);
+    assert_fault_count(world, 0);
+    assert_null(open_paths(world, (const char *const[]){"m/pipe.yaml"}, 1));
+    assert_fault(world, "m/pipe.yaml", "is neither a file nor a directory");
+}
+
 static void a_path_that_is_not_there_is_an_error(void **state)
 {
     struct world *world = *state;
@@ -403,6 +415,7 @@ int main(void)
         WORLD_TEST(json_is_bounded_and_checked_like_yaml),
         WORLD_TEST(only_manifests_are_read_and_no_hidden_or_data_directory),
         WORLD_TEST(a_file_is_read_whatever_its_name_if_it_is_asked_for),
+        WORLD_TEST(a_path_that_is_neither_file_nor_directory_is_told),
         WORLD_TEST(a_path_that_is_not_there_is_an_error),
         WORLD_TEST(other_kinds_are_counted_in_one_line),
         WORLD_TEST(the_first_of_duplicates_is_kept),
