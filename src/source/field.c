@@ -9,8 +9,10 @@
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/utf8.h"
 
 #define NAME_MAX_COMPARED 40 /* longer names are not compared for likeness */
+#define PATH_SHOWN_MAX 200   /* bytes of a path that a message shows */
 
 static char *join(const char *path, const char *key)
 {
@@ -28,7 +30,11 @@ void field_fault_message(struct field_reader *reader, const char *path, const ch
     va_start(arguments, format);
     reader->error = error_new_v(ERROR_CONFIGURATION, "InvalidSpec", format, arguments);
     va_end(arguments);
-    reader->error = error_wrap(reader->error, "%s", reader->path ? reader->path : path);
+    const char *full = reader->path ? reader->path : path;
+    size_t length = strlen(full);
+    size_t shown = utf8_clip(full, length, PATH_SHOWN_MAX);
+    reader->error =
+        error_wrap(reader->error, "%.*s%s", (int)shown, full, shown < length ? "…" : "");
 }
 
 void field_fault(struct field_reader *reader, const char *path, const char *key,
@@ -49,7 +55,7 @@ const json_t *field_get(const json_t *object, const char *key)
     return json_is_null(value) ? NULL : value;
 }
 
-/* Levenshtein distance of two short names. */
+/* Levenshtein distance of two short names; SIZE_MAX where one is not short. */
 static size_t distance(const char *a, const char *b)
 {
     size_t a_length = strlen(a);
@@ -57,7 +63,7 @@ static size_t distance(const char *a, const char *b)
     size_t row[NAME_MAX_COMPARED + 1];
 
     if (a_length > NAME_MAX_COMPARED || b_length > NAME_MAX_COMPARED)
-        return NAME_MAX_COMPARED;
+        return SIZE_MAX;
     for (size_t j = 0; j <= b_length; j++)
         row[j] = j;
     for (size_t i = 1; i <= a_length; i++) {
@@ -119,7 +125,7 @@ void field_check_names(struct field_reader *reader, const json_t *object, const 
 
     json_object_foreach((json_t *)object, key, value)
     {
-        bool known = false;
+        bool known = reader->error != NULL;
 
         for (size_t i = 0; i < count; i++)
             known = known || strcmp(key, names[i]) == 0;
@@ -135,11 +141,13 @@ const char *field_string(struct field_reader *reader, const json_t *object, cons
 
     if (!value)
         return fallback;
-    if (!json_is_string(value) || strlen(json_string_value(value)) != json_string_length(value)) {
+    if (!json_is_string(value))
         field_fault(reader, path, key, value, "a string");
-        return fallback;
-    }
-    return json_string_value(value);
+    else if (strlen(json_string_value(value)) != json_string_length(value))
+        field_fault(reader, path, key, value, "a string without NUL bytes");
+    else
+        return json_string_value(value);
+    return fallback;
 }
 
 bool field_boolean(struct field_reader *reader, const json_t *object, const char *path,

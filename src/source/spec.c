@@ -5,12 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "source/field.h"
 #include "source/hook_spec.h"
 #include "source/payload.h"
 
 #define TYPE_MAX 63
 #define MAX_RETRIES_MAX 100
+#define PATH_SHOWN_MAX 100 /* bytes of a bad path that a message shows */
 
 static const char *const spec_fields[] = {"interval", "suspend",   "destinationPath", "maxRetries",
                                           "hooks",    "generator", "timeout",         "allowEmpty"};
@@ -59,10 +61,15 @@ static void read_destination(struct field_reader *reader, struct source_spec *sp
     const char *fault = strcmp(path, ".") == 0 ? NULL : path_fault(path, strlen(path));
 
     spec->destination_path = path;
-    if (fault)
-        field_fault_message(reader, "spec", "destinationPath",
-                            "found \"%s\", which %s; accepted: a relative path within the artifact",
-                            path, fault);
+    if (fault) {
+        size_t length = strlen(path);
+        size_t shown = utf8_clip(path, length, PATH_SHOWN_MAX);
+
+        field_fault_message(
+            reader, "spec", "destinationPath",
+            "found \"%.*s%s\", which %s; accepted: a relative path within the artifact", (int)shown,
+            path, shown < length ? "…" : "", fault);
+    }
 }
 
 static void read_spec(struct field_reader *reader, struct source_spec *spec)

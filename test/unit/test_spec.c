@@ -57,7 +57,8 @@ static struct source_spec *good(const char *members)
     return spec;
 }
 
-static void assert_fault(json_t *object, const char *path, const char *message)
+/* The message shows `shown` bytes of the path. */
+static void assert_spec_fault(json_t *object, const char *path, const char *message, size_t shown)
 {
     struct source_spec *spec;
     _cleanup_(free) char *found = NULL;
@@ -69,9 +70,15 @@ static void assert_fault(json_t *object, const char *path, const char *message)
     assert_null(spec);
     assert_int_equal(error->kind, ERROR_CONFIGURATION);
     assert_string_equal(error->reason, "InvalidSpec");
-    snprintf(expected, sizeof(expected), "%s: %s", path, message);
+    snprintf(expected, sizeof(expected), "%.*s%s: %s", (int)shown, path,
+             shown < strlen(path) ? "…" : "", message);
     assert_string_equal(error->message, expected);
     assert_string_equal(found, path);
+}
+
+static void assert_fault(json_t *object, const char *path, const char *message)
+{
+    assert_spec_fault(object, path, message, strlen(path));
 }
 
 static void what_is_left_out_has_its_default(void **state)
@@ -210,6 +217,8 @@ static const char *const faults[][3] = {
      "found true; accepted: a whole number from 0 to 100"},
     {"interval: 5m, destinationPath: 7", "spec.destinationPath",
      "found the number 7; accepted: a string"},
+    {"interval: 5m, destinationPath: \"a\\0b\"", "spec.destinationPath",
+     "found the string \"a\\x00b\"; accepted: a string without NUL bytes"},
     {"interval: 5m, destinationPath: ''", "spec.destinationPath",
      "found \"\", which is empty; accepted: a relative path within the artifact"},
     {"interval: 5m, destinationPath: /etc", "spec.destinationPath",
@@ -343,6 +352,42 @@ static void the_first_of_several_faults_is_told(void **state)
     assert_fault(object, "spec.interval", "found the string \"1s\"; accepted: " DURATION("1m0s"));
 }
 
+/* A message stays readable whatever it is about; a field's path is told whole beside it. */
+static void long_texts_are_shortened_in_messages(void **state)
+{
+    char key[1001], path[1010], message[1024];
+
+    (void)state;
+    for (size_t i = 0; i < 1000; i += 2)
+        memcpy(key + i, "é", 3);
+    _cleanup_(json) json_t *unknown = json_pack("{s:i}", key, 1);
+    snprintf(path, sizeof(path), "spec.%s", key);
+    assert_spec_fault(unknown, path, "unknown field; accepted: " SPEC_FIELDS, 199);
+
+    _cleanup_(json) json_t *bad = json_pack("{s:s, s:s}", "interval", "5m", "destinationPath", "");
+    memset(key, 'a', 1000);
+    key[0] = '/';
+    json_object_set_new(bad, "destinationPath", json_string(key));
+    snprintf(message, sizeof(message),
+             "found \"%.100s…\", which is absolute; accepted: a relative path within the artifact",
+             key);
+    assert_fault(bad, "spec.destinationPath", message);
+}
+
+/* Each unknown field used to be compared with all known ones. */
+static void a_million_unknown_fields_are_one_fault(void **state)
+{
+    _cleanup_(json) json_t *object = json_object();
+    char name[32];
+
+    (void)state;
+    for (int i = 0; i < 1000000; i++) {
+        snprintf(name, sizeof(name), "field%d", i);
+        json_object_set_new_nocheck(object, name, json_null());
+    }
+    assert_fault(object, "spec.field0", "unknown field; accepted: " SPEC_FIELDS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -353,6 +398,8 @@ int main(void)
         cmocka_unit_test(a_fault_names_the_field_what_was_found_and_what_is_accepted),
         cmocka_unit_test(a_spec_is_an_object),
         cmocka_unit_test(the_first_of_several_faults_is_told),
+        cmocka_unit_test(long_texts_are_shortened_in_messages),
+        cmocka_unit_test(a_million_unknown_fields_are_one_fault),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
