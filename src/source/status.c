@@ -232,7 +232,7 @@ static int set_retry(json_t *object, const struct source_status *status)
     if (status->retry_count == 0 && status->retry_not_before_ms == 0 &&
         !status->retry_inputs_digest)
         return 0;
-    retry = json_pack("{s:i}", "count", (int)status->retry_count);
+    retry = json_pack("{s:I}", "count", (json_int_t)status->retry_count);
     if (!retry || json_set_string(retry, "inputsDigest", status->retry_inputs_digest) ||
         (status->retry_not_before_ms > 0 &&
          set_time(retry, "notBefore", status->retry_not_before_ms + 999))) {
