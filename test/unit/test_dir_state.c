@@ -39,6 +39,81 @@ static void the_generation_grows_with_the_spec_only(void **state)
     }
 }
 
+/* What is written is compared with what was read. */
+static void odd_values_of_a_spec_are_one_generation(void **state)
+{
+    static const char *const values[] = {
+        "0.1",
+        "1e3",
+        "1e300",
+        "5e-324",
+        "-0.0",
+        "9007199254740993",
+        "-9223372036854775808",
+        "012",
+        "1.0",
+        "'1'",
+        "'no'",
+        "~",
+        "''",
+        "' '",
+        "\"\\n\"",
+        "\"a\\n \\n\\tb\\n\\n\"",
+        "\"\\r\\n\"",
+        "\"\\0\"",
+        "\"\\u2028\\ufeff\\x7f\"",
+        "'2020-01-01'",
+        "12:30:45",
+        "'<<'",
+        "'---'",
+        "'# x'",
+        "[]",
+        "{}",
+        "[[], {}, [{}]]",
+        "{'': 1}",
+        "{'no': 1, '012': 2, '~': 3}",
+        "{\"\\n\": 1}",
+        "{\"- x: y\\n#\": {a: [b]}}",
+        "\"\\U0001F600\"",
+    };
+    struct world *world = *state;
+
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+        char manifest[400];
+
+        snprintf(manifest, sizeof(manifest),
+                 SOURCE_OF("one", "{generator: {type: http, http: {x: %s}}}"), values[i]);
+        put("m/a.yaml", manifest);
+        for (int again = 0; again < 2; again++) {
+            load(world);
+            assert_fault_count(world, 0);
+            if (get(world, "one")->generation != (int64_t)i + 1)
+                fail_msg("%s: generation %lld, expected %zu", values[i],
+                         (long long)world->source->generation, i + 1);
+            patch_etag(world, "one", values[i]);
+        }
+    }
+}
+
+static void a_key_of_any_length_is_remembered(void **state)
+{
+    struct world *world = *state;
+    _cleanup_(buffer) struct buffer manifest = BUFFER_INIT;
+
+    buffer_append_string(&manifest, "apiVersion: source.flux.oddkin.co/v1alpha1\n"
+                                    "kind: ExternalSource\nmetadata: {name: one}\nspec:\n  ? ");
+    for (int i = 0; i < 100000; i++)
+        buffer_append_byte(&manifest, 'k');
+    buffer_append_string(&manifest, "\n  : 1\n");
+    put_bytes("m/a.yaml", manifest.bytes, manifest.length);
+    for (int i = 0; i < 2; i++) {
+        load(world);
+        assert_int_equal(get(world, "one")->generation, 1);
+        patch_etag(world, "one", "x");
+    }
+    assert_int_equal(logged("moved aside"), 0);
+}
+
 static void a_spec_that_is_missing_is_one_generation_too(void **state)
 {
     struct world *world = *state;
@@ -363,6 +438,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WORLD_TEST(the_generation_grows_with_the_spec_only),
+        WORLD_TEST(odd_values_of_a_spec_are_one_generation),
+        WORLD_TEST(a_key_of_any_length_is_remembered),
         WORLD_TEST(a_spec_that_is_missing_is_one_generation_too),
         WORLD_TEST(a_status_survives_a_restart),
         WORLD_TEST(a_write_for_a_version_that_is_past_is_a_conflict),
