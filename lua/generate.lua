@@ -157,6 +157,7 @@ local function describe(failure)
     kind = kind,
     message = tostring(failure.message or failure.reason or "the module raised an error without a message"),
     retry_after = type(failure.retry_after) == "number" and failure.retry_after or nil,
+    path = type(failure.path) == "string" and failure.path or nil,
   }
 end
 

@@ -73,11 +73,12 @@ static struct error *write_single(struct tar *tar, const struct payload *payload
                                   const char *destination)
 {
     if (is_top(destination))
-        return error_new(
-            ERROR_CONFIGURATION, "InvalidSpec",
-            "spec.destinationPath: found '%s', a directory; accepted: the path of a file, "
-            "because the result is one run of bytes",
-            destination);
+        return error_about_field(
+            error_new(ERROR_CONFIGURATION, "InvalidSpec",
+                      "spec.destinationPath: found '%s', a directory; accepted: the path of a "
+                      "file, because the result is one run of bytes",
+                      destination),
+            "spec.destinationPath");
 
     struct error *error = write_directories(tar, NULL, destination);
     return error ? error : tar_file(tar, destination, payload->files[0].blob);

@@ -91,6 +91,17 @@ struct error *error_wrap(struct error *error, const char *format, ...)
     return error;
 }
 
+struct error *error_about_field(struct error *error, const char *field)
+{
+    char *copy = field && error && error != &out_of_memory ? strdup(field) : NULL;
+
+    if (copy) {
+        free(error->field);
+        error->field = copy;
+    }
+    return error;
+}
+
 struct error *error_copy(const struct error *error)
 {
     if (!error || error == &out_of_memory)
@@ -99,7 +110,7 @@ struct error *error_copy(const struct error *error)
     struct error *copy = make(error->kind, error->reason, strdup(error->message));
     if (copy != &out_of_memory)
         copy->retry_after_ms = error->retry_after_ms;
-    return copy;
+    return error_about_field(copy, error->field);
 }
 
 void error_free(struct error *error)
@@ -107,6 +118,7 @@ void error_free(struct error *error)
     if (!error || error == &out_of_memory)
         return;
     free(error->message);
+    free(error->field);
     free(error);
 }
 

@@ -33,6 +33,7 @@ struct error {
     char reason[64];        /* CamelCase, a valid reason of metav1.Condition */
     char *message;          /* UTF-8, no final full stop; never NULL */
     int64_t retry_after_ms; /* what upstream asked for; 0 where it said nothing */
+    char *field; /* of the manifest, that a person must change: "spec.interval"; or NULL */
 };
 
 /* A new error with a printf-style message. Never returns NULL: without memory it returns the one
@@ -55,6 +56,11 @@ struct error *error_from_errno(enum error_kind kind, const char *reason, int num
 /* Puts "CONTEXT: " before the message. Takes `error` and returns it; NULL stays NULL. */
 struct error *error_wrap(struct error *error, const char *format, ...)
     __attribute__((format(printf, 2, 3), warn_unused_result));
+
+/* Says which field of the source's manifest is at fault, by its path, so that whoever knows the
+ * file can name the line. Takes `error` and returns it; `field` is copied, NULL changes nothing. */
+struct error *error_about_field(struct error *error, const char *field)
+    __attribute__((warn_unused_result));
 
 /* A copy with a life of its own. */
 struct error *error_copy(const struct error *error) __attribute__((warn_unused_result));

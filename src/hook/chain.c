@@ -51,10 +51,14 @@ static void chain_finish(struct chain *chain, struct error *error)
 
 static struct error *refuse_command(const struct hook_spec *hook)
 {
-    return error_new(ERROR_CONFIGURATION, "InvalidSpec",
-                     "%s.command: found the command '%s', but this version has no hook executor; "
-                     "accepted: 'lua' (an inline transform) or 'module' (one of the platform's)",
-                     hook->path, hook->command);
+    _cleanup_(free) char *field = format_string("%s.command", hook->path);
+    struct error *error = error_new(
+        ERROR_CONFIGURATION, "InvalidSpec",
+        "%s.command: found the command '%s', but this version has no hook executor; accepted: "
+        "'lua' (an inline transform) or 'module' (one of the platform's)",
+        hook->path, hook->command);
+
+    return error_about_field(error, field);
 }
 
 struct error *hook_chain_check(const struct source_spec *spec)
@@ -64,10 +68,12 @@ struct error *hook_chain_check(const struct source_spec *spec)
 
         if (hook->kind == HOOK_COMMAND)
             return refuse_command(hook);
-        return error_new(ERROR_CONFIGURATION, "InvalidSpec",
-                         "%s: found a Lua hook, but before the request only commands can run; "
-                         "move it to spec.hooks.postRequest",
-                         hook->path);
+        return error_about_field(
+            error_new(ERROR_CONFIGURATION, "InvalidSpec",
+                      "%s: found a Lua hook, but before the request only commands can run; "
+                      "move it to spec.hooks.postRequest",
+                      hook->path),
+            hook->path);
     }
     for (size_t i = 0; i < spec->post_request.count; i++) {
         if (spec->post_request.hooks[i].kind == HOOK_COMMAND)

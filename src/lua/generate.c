@@ -61,10 +61,14 @@ static void generate_cancel(struct operation *operation)
 static struct error *word_error(const struct generate *generate, struct error *error)
 {
     _cleanup_(free) char *masked = primitive_call_mask(generate->primitives, error->message);
+    _cleanup_(free) char *section = NULL;
     struct error *worded;
 
     if (!masked)
         return error;
+    /* A module that says no more means its section. */
+    if (error->kind == ERROR_CONFIGURATION)
+        section = format_string("spec.generator.%s", generate->source->spec->generator_type);
     /* What is about a field of the manifest, or about an upstream, needs no more words. */
     if (strcmp(error->reason, "InvalidSpec") == 0)
         worded = error_new(error->kind, error->reason, "%s", masked);
@@ -72,6 +76,7 @@ static struct error *word_error(const struct generate *generate, struct error *e
         worded = error_new(error->kind, error->reason, "generator '%s': %s",
                            generate->source->spec->generator_type, masked);
     worded->retry_after_ms = error->retry_after_ms;
+    worded = error_about_field(worded, error->field ? error->field : section);
     error_free(error);
     return worded;
 }
@@ -183,7 +188,8 @@ static struct error *raised_error(const json_t *json)
         error->retry_after_ms = (int64_t)(retry_after * 1000.0);
     else if (retry_after >= RETRY_AFTER_MAX_SECONDS)
         error->retry_after_ms = (int64_t)(RETRY_AFTER_MAX_SECONDS * 1000.0);
-    return error;
+    return kind == ERROR_CONFIGURATION ? error_about_field(error, json_get_string(json, "path"))
+                                       : error;
 }
 
 /* The content that {blob} or {at, length} stands for. */
@@ -351,8 +357,10 @@ static struct error *check_type(const struct lua_host *host, const char *type)
             return NULL;
         buffer_appendf(&types, "%s%s", index ? ", " : "", json_string_value(known));
     }
-    return error_new(ERROR_CONFIGURATION, "InvalidSpec",
-                     "spec.generator.type: found '%s'; accepted: %s", type, buffer_string(&types));
+    return error_about_field(error_new(ERROR_CONFIGURATION, "InvalidSpec",
+                                       "spec.generator.type: found '%s'; accepted: %s", type,
+                                       buffer_string(&types)),
+                             "spec.generator.type");
 }
 
 struct error *lua_generate(struct lua_runtime *runtime, const struct generator_call *call,

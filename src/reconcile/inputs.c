@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/buffer.h"
 #include "base/json.h"
 #include "reconcile/phase.h"
 
@@ -19,6 +20,19 @@ static void update(struct sha256 *digest, const char *text)
 {
     sha256_update(digest, text,
                   strlen(text) + 1); /* with the NUL, so that fields cannot run together */
+}
+
+static struct error *missing_module(const struct hook_spec *hook)
+{
+    _cleanup_(free) char *field = format_string("%s.module", hook->path);
+    struct error *error = error_new(
+        ERROR_CONFIGURATION, "InvalidSpec",
+        "%s.module: found '%s', but there is no transform module of that name; add one to "
+        "a ConfigMap with the label source.flux.oddkin.co/lua: transform or to a "
+        "--lua-path directory",
+        hook->path, hook->module);
+
+    return error_about_field(error, field);
 }
 
 static struct error *add_modules(struct reconcile *reconcile)
@@ -39,11 +53,7 @@ static struct error *add_modules(struct reconcile *reconcile)
         const struct lua_module *module =
             lua_runtime_module(reconcile->options->lua, LUA_TRANSFORM, hook->module);
         if (!module)
-            return error_new(ERROR_CONFIGURATION, "InvalidSpec",
-                             "%s.module: found '%s', but there is no transform module of that "
-                             "name; add one to a ConfigMap with the label "
-                             "source.flux.oddkin.co/lua: transform or to a --lua-path directory",
-                             hook->path, hook->module);
+            return missing_module(hook);
         update(reconcile->inputs, module->digest);
     }
     return NULL;

@@ -134,6 +134,16 @@ static bool reportable(const struct reconcile *reconcile, const struct error *er
     return error->kind != ERROR_TRANSIENT || !phases[reconcile->phase].of_catalog;
 }
 
+/* Puts the place of the field at fault before the message, where manifests have places. */
+static struct error *name_place(const struct reconcile *reconcile, struct error *error)
+{
+    if (!error->field || !reconcile->source)
+        return error;
+    _cleanup_(free) char *place =
+        catalog_locate(reconcile->options->catalog, reconcile->source, error->field, false);
+    return place ? error_wrap(error, "%s", place) : error;
+}
+
 /* A failure before the report is reported; one of the report itself can only be logged and tried
  * again. */
 static bool take_failure(struct reconcile *reconcile, struct error *error)
@@ -153,7 +163,7 @@ static bool take_failure(struct reconcile *reconcile, struct error *error)
         reconcile->requeue_ms = unreported_retry_ms(reconcile->options);
         return false;
     }
-    reconcile->failure = error;
+    reconcile->failure = name_place(reconcile, error);
     return true;
 }
 

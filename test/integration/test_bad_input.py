@@ -78,6 +78,46 @@ def test_a_fault_of_the_spec_is_named_and_stalls_that_source_alone(workspace, go
     assert len(upstream.asked) == 1
 
 
+def line_of(workspace, text):
+    lines = (workspace.manifests / "bad.yaml").read_text().splitlines()
+    return next(number for number, line in enumerate(lines, 1) if text in line)
+
+
+LOCATED = [
+    ({"generator": {"type": "htp", "htp": {}}}, "type: htp"),
+    ({"generator": {"type": "http", "http": {"url": "http://127.0.0.1:9", "methd": "GET"}}}, "methd:"),
+    ({"generator": {"type": "http", "http": {"method": "GET"}}}, "http:"),
+    ({"generator": {"type": "http", "http": {"url": "http://127.0.0.1:9", "secretRef": {"name": "nope"}}}}, "http:"),
+    ({"generator": {"type": "http", "git": {}}}, "git:"),
+    ({"hooks": {"postRequest": [{"name": "j", "command": "jq"}]}}, "command:"),
+    ({"hooks": {"preRequest": [{"lua": "return 1", "name": "j"}]}}, "- lua:"),
+    ({"hooks": {"postRequest": [{"name": "j", "module": "nope"}]}}, "module:"),
+    ({"destinationPath": "."}, "destinationPath:"),
+]
+
+
+@pytest.mark.parametrize("fields, text", LOCATED, ids=[str(fields) for fields, _ in LOCATED])
+def test_a_fault_of_the_manifest_begins_with_its_file_and_line(workspace, good, fields, text):
+    workspace.source("bad", good, **fields)
+    message = bad_message(workspace)
+    assert message.startswith(f"{workspace.manifests}/bad.yaml:{line_of(workspace, text)}: "), message
+
+
+def test_a_module_may_name_the_field_that_its_configuration_error_is_about(workspace, good):
+    module = workspace.path / "lua" / "generators" / "picky.lua"
+    module.parent.mkdir(parents=True)
+    module.write_text(
+        "return { type = 'picky', generate = function(ctx, config) error { kind = 'configuration', "
+        "reason = 'TooBig', message = 'size: found 9; accepted: 1 to 5', path = 'spec.generator.picky.size' } end }"
+    )
+    workspace.source("bad", generator={"type": "picky", "picky": {"a": 1, "size": 9}})
+    outcome = workspace.once("--lua-path", str(workspace.path / "lua"))
+    assert outcome.code == 1
+    place = f"{workspace.manifests}/bad.yaml:{line_of(workspace, 'size: 9')}"
+    assert outcome.rows["bad"]["MESSAGE"] == f"{place}: generator 'picky': size: found 9; accepted: 1 to 5"
+    assert workspace.condition("bad")["reason"] == "TooBig"
+
+
 def test_a_missing_secret_is_named(workspace, good):
     workspace.source("bad", good, config={"headersSecretRef": {"name": "nope"}})
     assert "Secret default/nope: not found; spec.generator.http refers to it" in bad_message(workspace)
