@@ -101,7 +101,7 @@ struct http_response {
  * OutputLimit. A body shorter than announced, an unreachable or unresolvable host, a TLS failure or
  * a time-out: ERROR_TRANSIENT with reason FetchFailed or Timeout. An address that the floor or the
  * policy refuses: ERROR_CONFIGURATION, EgressDenied. More redirects than allowed, or one to a URL
- * that cannot be followed: ERROR_UPSTREAM, TooManyRedirects or InvalidRedirect. Every message names
+ * that cannot be followed: ERROR_UPSTREAM, FetchFailed. Every message names
  * method and URL without its query and user-info, which may hold secrets. */
 typedef void (*http_done)(void *context, struct error *error, const struct http_response *response);
 

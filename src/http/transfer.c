@@ -159,14 +159,14 @@ static struct error *redirect(struct transfer *transfer, const char *location)
     struct error *error;
 
     if (transfer->redirects == request->max_redirects)
-        return error_new(ERROR_UPSTREAM, "TooManyRedirects", "redirected more than %u times",
+        return error_new(ERROR_UPSTREAM, "FetchFailed", "redirected more than %u times",
                          request->max_redirects);
     error = url_parse(location, &request->url, &url);
     if (error && error->kind == ERROR_CONFIGURATION) {
         /* Upstream's mistake, not the manifest's. */
         _cleanup_(error) struct error *cause = TAKE(error);
 
-        return error_new(ERROR_UPSTREAM, "InvalidRedirect", "redirected: %s", cause->message);
+        return error_new(ERROR_UPSTREAM, "FetchFailed", "redirected: %s", cause->message);
     }
     if (error)
         return error;

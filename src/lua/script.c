@@ -102,7 +102,7 @@ static void push_function(lua_State *state, struct call *call)
 {
     /* Text only ("t"): bytecode can do what no text can, and crash the process. */
     if (call->run->text_length > 0 && call->run->text[0] == LUA_SIGNATURE[0])
-        script_fail(&call->failure, state, "LuaError",
+        script_fail(&call->failure, state, "HookFailed",
                     "precompiled Lua is not accepted; give the script as text");
     if (luaL_loadbufferx(state, call->run->text, call->run->text_length, "=" SCRIPT_CHUNK, "t"))
         lua_error(state);
@@ -113,7 +113,7 @@ static void push_function(lua_State *state, struct call *call)
         lua_remove(state, -2);
     }
     if (!lua_isfunction(state, -1))
-        script_fail(&call->failure, state, "LuaError",
+        script_fail(&call->failure, state, "HookFailed",
                     "the script must return a function (data, ctx) or { transform = function }; "
                     "it returned %s%s",
                     lua_isnil(state, -1) ? "" : "a ",

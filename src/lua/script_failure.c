@@ -62,7 +62,7 @@ static void describe_string(struct script_failure *failure, lua_State *state)
         failure->out_of_memory = true;
     if (skip == 0)
         failure->line = running_line(state);
-    set(failure, "LuaError", text + skip, length - skip);
+    set(failure, "HookFailed", text + skip, length - skip);
 }
 
 /* As conditions want it, and no longer than theirs may be here. */
@@ -104,12 +104,12 @@ static void describe_table(struct script_failure *failure, lua_State *state)
     if (!reason && !message) {
         static const char none[] = "error object is a table without reason and message";
 
-        set(failure, "LuaError", none, sizeof(none) - 1);
+        set(failure, "HookFailed", none, sizeof(none) - 1);
     } else if (reason && !reason_valid(reason, reason_length)) {
         static const char bad[] = "error{reason=…} takes CamelCase letters and digits, such as "
                                   "NoItems, at most 63";
 
-        set(failure, "LuaError", bad, sizeof(bad) - 1);
+        set(failure, "HookFailed", bad, sizeof(bad) - 1);
     } else {
         failure->explicit_error = true;
         set(failure, reason ? reason : "HookFailed", message ? message : reason,
@@ -122,7 +122,7 @@ void script_failure_describe(struct script_failure *failure, lua_State *state)
     if (failure->set)
         return;
     if (!lua_checkstack(state, 10)) {
-        set(failure, "LuaError", "stack overflow", 14);
+        set(failure, "HookFailed", "stack overflow", 14);
     } else if (lua_type(state, -1) == LUA_TSTRING) {
         describe_string(failure, state);
     } else if (lua_type(state, -1) == LUA_TTABLE) {
@@ -132,7 +132,7 @@ void script_failure_describe(struct script_failure *failure, lua_State *state)
 
         failure->line = running_line(state);
         snprintf(text, sizeof(text), "error object is a %s value", luaL_typename(state, -1));
-        set(failure, "LuaError", text, strlen(text));
+        set(failure, "HookFailed", text, strlen(text));
     }
 }
 

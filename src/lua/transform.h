@@ -79,9 +79,9 @@ struct transform_result {
 
 /* Exactly one of `error` and `result` is not NULL. `logs` are the last lines (at most 20) that the
  * script logged, "level: text", also when it failed. Errors are ERROR_HOOK with reason EmptyResult,
- * InvalidResult, Timeout, MemoryLimit, OutputLimit, Crashed, LuaError (a run-time or syntax error),
- * or the script's own from error{reason=…}. `explicit` is true for the last: a refusal that was
- * meant, which retryPolicy: ignore does not pass over. */
+ * InvalidResult, Timeout, MemoryLimit, OutputLimit, Crashed, HookFailed (a run-time or syntax
+ * error), or the script's own from error{reason=…}. `explicit` is true for the last: a refusal that
+ * was meant, which retryPolicy: ignore does not pass over. */
 typedef void (*transform_done)(void *context, struct error *error, bool explicit,
                                struct transform_result *result, const char *const *logs,
                                size_t log_count);

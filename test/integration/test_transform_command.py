@@ -148,7 +148,7 @@ def test_a_flood_of_output_is_refused(transform, tmp_path):
 )
 def test_deep_recursion_fails_the_run_alone(transform, tmp_path, script):
     line = refusal(transform(script), tmp_path)
-    assert line.endswith(("(Crashed)", "(LuaError)", "(MemoryLimit)")), line
+    assert line.endswith(("(Crashed)", "(HookFailed)", "(MemoryLimit)")), line
 
 
 @pytest.mark.parametrize("name", [
@@ -173,15 +173,15 @@ def test_the_same_input_gives_the_same_bytes(transform):
     "script, message",
     [
         ("error{reason = 'NoItems', message = 'the list is empty'}", "t.lua line 1: the list is empty (NoItems)"),
-        ("\n\nlocal x = nil\nreturn x.y", "t.lua line 4: attempt to index local 'x' (a nil value) (LuaError)"),
+        ("\n\nlocal x = nil\nreturn x.y", "t.lua line 4: attempt to index local 'x' (a nil value) (HookFailed)"),
         ("return function()\n return {}\nend",
          "t.lua: an empty artifact makes Flux prune everything; set spec.allowEmpty: true if it is meant (EmptyResult)"),
         ("return function(d) return json.decode(d) end",
          "t.lua: returned an object; use yaml.encode (it has 'kind') (InvalidResult)"),
         ("return function() return {['../x'] = 'y'} end",
          "t.lua: file path '../x' contains '..'; accepted: a relative path such as 'dir/file.yaml' (InvalidResult)"),
-        (b"\x1bLJ\x02", "t.lua: precompiled Lua is not accepted; give the script as text (LuaError)"),
-        ("error('a\\27[31m\\n\\255')", "t.lua line 1: a\\x1b[31m\\n\\xff (LuaError)"),
+        (b"\x1bLJ\x02", "t.lua: precompiled Lua is not accepted; give the script as text (HookFailed)"),
+        ("error('a\\27[31m\\n\\255')", "t.lua line 1: a\\x1b[31m\\n\\xff (HookFailed)"),
     ],
 )
 def test_a_failure_is_one_clear_line(transform, tmp_path, script, message):

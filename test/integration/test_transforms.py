@@ -77,9 +77,9 @@ REFUSED = {
     "a number": ("return function() return { a = 1 } end", "InvalidResult", "a"),
     "a path that escapes": ("return function() return { ['../x'] = 'y' } end", "InvalidResult", "../x"),
     "a refusal": ("return function()\n  error { reason = 'NoDays', message = 'no days' }\nend", "NoDays", "no days"),
-    "a run-time error": ("return function(d)\n  local x\n  return x.y\nend", "LuaError", "hook 't' line 3: "),
-    "a syntax error": ("return function(d)\n  local =\nend", "LuaError", "hook 't' line 2: "),
-    "no function": ("return 7", "LuaError", "function"),
+    "a run-time error": ("return function(d)\n  local x\n  return x.y\nend", "HookFailed", "hook 't' line 3: "),
+    "a syntax error": ("return function(d)\n  local =\nend", "HookFailed", "hook 't' line 2: "),
+    "no function": ("return 7", "HookFailed", "function"),
     "an endless loop": ("return function() while true do end end", "Timeout", "limit of 500ms"),
     "too much memory": ("return function() local t = {} for i = 1, 1e9 do t[i] = {} end end", "MemoryLimit", ""),
 }

@@ -68,11 +68,11 @@ static void a_script_that_fails_says_where_and_why(void **state)
         const char *script, *reason, *message;
         bool explicit_error;
     } cases[] = {
-        {"\n\nx = = 3", "LuaError", "hook 'h' line 3: unexpected symbol near '='", false},
-        {"return function()\n  local x\n  return x.y\nend", "LuaError",
+        {"\n\nx = = 3", "HookFailed", "hook 'h' line 3: unexpected symbol near '='", false},
+        {"return function()\n  local x\n  return x.y\nend", "HookFailed",
          "hook 'h' line 3: attempt to index local 'x' (a nil value)", false},
-        {"return function() error('no') end", "LuaError", "hook 'h' line 1: no", false},
-        {"return function() error('a\\n\\27b\\255', 0) end", "LuaError",
+        {"return function() error('no') end", "HookFailed", "hook 'h' line 1: no", false},
+        {"return function() error('a\\n\\27b\\255', 0) end", "HookFailed",
          "hook 'h' line 1: a\\n\\x1bb\\xff", false},
         {"return function()\n error { reason = 'NoItems', message = 'none' }\nend", "NoItems",
          "hook 'h' line 2: none", true},
@@ -80,28 +80,28 @@ static void a_script_that_fails_says_where_and_why(void **state)
          true},
         {"return function() error { reason = 'NoItems' } end", "NoItems",
          "hook 'h' line 1: NoItems", true},
-        {"return function() error { reason = 'no items', message = 'x' } end", "LuaError",
+        {"return function() error { reason = 'no items', message = 'x' } end", "HookFailed",
          "hook 'h' line 1: error{reason=…} takes CamelCase letters and digits, such as NoItems, "
          "at most 63",
          false},
-        {"return function() error(setmetatable({}, { __index = error })) end", "LuaError",
+        {"return function() error(setmetatable({}, { __index = error })) end", "HookFailed",
          "hook 'h' line 1: error object is a table without reason and message", false},
-        {"return function() error() end", "LuaError",
+        {"return function() error() end", "HookFailed",
          "hook 'h' line 1: error object is a nil value", false},
-        {"return function()\n json.decode('[1') end", "LuaError",
+        {"return function()\n json.decode('[1') end", "HookFailed",
          "hook 'h' line 2: json.decode: line 1 column 3: expected ',' or ']', found the end of "
          "the text",
          false},
-        {"return 5", "LuaError",
+        {"return 5", "HookFailed",
          "hook 'h': the script must return a function (data, ctx) or { transform = function }; "
          "it returned a number",
          false},
-        {"", "LuaError",
+        {"", "HookFailed",
          "hook 'h': the script must return a function (data, ctx) or { transform = function }; "
          "it returned nothing",
          false},
-        {"\x1bLJ", "LuaError", "hook 'h': precompiled Lua is not accepted; give the script as text",
-         false},
+        {"\x1bLJ", "HookFailed",
+         "hook 'h': precompiled Lua is not accepted; give the script as text", false},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -272,7 +272,7 @@ static void a_limit_ends_a_run(void **state)
          "hook 'h': used more memory than its limit of 64Mi", 30000},
         {"local t = {} while true do t[#t + 1] = ('x'):rep(#t) end", "MemoryLimit",
          "hook 'h': used more memory than its limit of 64Mi", 30000},
-        {"local function f(...) return f(...), 1 end return f", "LuaError",
+        {"local function f(...) return f(...), 1 end return f", "HookFailed",
          "hook 'h' line 1: stack overflow", 30000},
     };
 
@@ -298,7 +298,7 @@ static void a_run_that_crashes_fails_alone(void **state)
                &crashed);
     assert_non_null(crashed.error);
     assert_true(strcmp(crashed.error->reason, "Crashed") == 0 ||
-                strcmp(crashed.error->reason, "LuaError") == 0);
+                strcmp(crashed.error->reason, "HookFailed") == 0);
     run_script(*state, "return function() return 'fine' end", "", &other);
     assert_output(&other, "fine");
     outcome_free(&crashed);
@@ -349,7 +349,7 @@ static void a_script_is_named_by_its_file_where_it_is_no_hook(void **state)
     call.label = NULL;
     call.chunk_name = "a.lua";
     run_call(*state, &call, &outcome);
-    assert_failed(&outcome, "LuaError", "a.lua line 1: no");
+    assert_failed(&outcome, "HookFailed", "a.lua line 1: no");
     outcome_free(&outcome);
 }
 
@@ -398,7 +398,7 @@ static void modules_are_found_by_name(void **state)
         if (cases[i].output)
             assert_output(&outcome, cases[i].output);
         else
-            assert_failed(&outcome, "LuaError", cases[i].message);
+            assert_failed(&outcome, "HookFailed", cases[i].message);
         outcome_free(&outcome);
     }
     struct transform_call call = call_of(NULL, input);
