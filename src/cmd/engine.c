@@ -261,6 +261,15 @@ static bool may_write(void *context)
     return !engine->may_write || engine->may_write(engine->context);
 }
 
+static void unreported(void *context, const char *namespace_name, const char *name,
+                       const struct error *error)
+{
+    struct engine *engine = context;
+
+    if (engine->unreported)
+        engine->unreported(engine->context, namespace_name, name, error);
+}
+
 static struct error *make_reconciler(struct engine *engine)
 {
     const struct settings *settings = engine->settings;
@@ -280,6 +289,7 @@ static struct error *make_reconciler(struct engine *engine)
         .once = settings->once,
         .reconciled = reconciled,
         .may_write = may_write,
+        .unreported = unreported,
         .idle = all_done,
         .context = engine,
     };

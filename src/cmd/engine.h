@@ -50,6 +50,8 @@ struct engine {
     /* What a command adds; each may be NULL: */
     void (*reconciled)(void *context, const struct source *source,
                        const struct source_status *status);
+    void (*unreported)(void *context, const char *namespace_name, const char *name,
+                       const struct error *error);
     void (*stopped)(void *context); /* nothing is reconciled any more: engine_finish must follow */
     bool (*may_write)(void *context);  /* asked before each write to storage; NULL: always */
     void (*free_parts)(void *context); /* nothing of the engine uses the catalog any more */

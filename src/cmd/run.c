@@ -63,13 +63,25 @@ static char *short_revision(const char *revision)
     return strndup(revision, length);
 }
 
-static const char *ready_text(const struct source *source, const struct condition *ready)
+static const char *ready_text(const struct condition *ready)
 {
-    if (source->spec && source->spec->suspend && !ready)
-        return "Unknown";
     if (!ready || ready->status == CONDITION_UNKNOWN)
         return "Unknown";
     return ready->status == CONDITION_TRUE ? "True" : "False";
+}
+
+/* Another row, still empty; NULL without memory. */
+static struct row *new_row(struct table *table)
+{
+    struct row *rows = reallocarray(table->rows, table->count + 1, sizeof(*rows));
+
+    if (!rows) {
+        table->failed = true;
+        return NULL;
+    }
+    table->rows = rows;
+    rows[table->count] = (struct row){0};
+    return &rows[table->count++];
 }
 
 static void add_row(void *context, const struct source *source, const struct source_status *status)
@@ -77,17 +89,13 @@ static void add_row(void *context, const struct source *source, const struct sou
     struct table *table = context;
     const struct condition *ready = condition_find(&status->conditions, CONDITION_READY);
     const struct artifact_record *artifact = status->artifact;
-    struct row *rows = reallocarray(table->rows, table->count + 1, sizeof(*rows));
+    struct row *row = new_row(table);
 
-    if (!rows) {
-        table->failed = true;
+    if (!row)
         return;
-    }
-    table->rows = rows;
-    struct row *row = &rows[table->count++];
     row->cells[0] = strdup(source->namespace_name);
     row->cells[1] = strdup(source->name);
-    row->cells[2] = strdup(ready_text(source, ready));
+    row->cells[2] = strdup(ready_text(ready));
     row->cells[3] =
         artifact && artifact->revision ? short_revision(artifact->revision) : strdup("-");
     row->cells[4] =
@@ -96,6 +104,18 @@ static void add_row(void *context, const struct source *source, const struct sou
     for (size_t i = 0; i < 6; i++)
         table->failed |= row->cells[i] == NULL;
     table->failed |= !ready || ready->status != CONDITION_TRUE;
+}
+
+/* What stands on disk, if anything, is not this run's outcome. */
+static void add_unreported_row(void *context, const char *namespace_name, const char *name,
+                               const struct error *error)
+{
+    struct row *row = new_row(context);
+    const char *const texts[] = {namespace_name, name, "False", "-", "-", error->message};
+
+    ((struct table *)context)->failed = true;
+    for (size_t i = 0; row && i < 6; i++)
+        row->cells[i] = strdup(texts[i]);
 }
 
 static int compare_rows(const void *left, const void *right)
@@ -190,6 +210,7 @@ static struct error *run(struct engine *engine, const struct settings *settings,
     size_t faults = report_faults(engine, catalog);
     if (settings->once) {
         engine->reconciled = add_row;
+        engine->unreported = add_unreported_row;
         engine->context = &table;
     }
     engine->leading = true;

@@ -79,10 +79,11 @@ struct reconcile {
     char **keys;         /* that deletion or collection removes */
     size_t key_count;
 
-    struct error *failure; /* why the attempt failed; NULL while it goes well */
-    bool conflict;         /* the object moved on while we worked: nothing was written, run again */
-    bool reported;         /* the outcome stands in the status */
-    int64_t requeue_ms;    /* delay until the next run; -1 for never */
+    struct error *failure;    /* why the attempt failed; NULL while it goes well */
+    struct error *unreported; /* why nothing of it could be read or written; or NULL */
+    bool conflict;      /* the object moved on while we worked: nothing was written, run again */
+    bool reported;      /* the outcome stands in the status */
+    int64_t requeue_ms; /* delay until the next run; -1 for never */
 
     uv_timer_t *progress_timer;       /* started with a phase that shows a progress condition */
     struct operation *progress_write; /* the write of that condition, in flight */

@@ -76,6 +76,7 @@ void reconcile_free(struct reconcile *reconcile)
     artifact_record_free(reconcile->record);
     error_free(reconcile->error);
     error_free(reconcile->failure);
+    error_free(reconcile->unreported);
     payload_free(reconcile->payload);
     if (reconcile->packed)
         blob_unref(reconcile->packed);
@@ -159,7 +160,7 @@ static bool take_failure(struct reconcile *reconcile, struct error *error)
     if (!reportable(reconcile, error)) {
         log_error(reconcile->options->log, &reconcile->subject, error,
                   "the catalog failed; trying again", "phase", phases[reconcile->phase].name, NULL);
-        error_free(error);
+        reconcile->unreported = error;
         reconcile->requeue_ms = unreported_retry_ms(reconcile->options);
         return false;
     }

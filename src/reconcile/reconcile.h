@@ -45,6 +45,10 @@ struct reconciler_options {
      * or: */
     void (*reconciled)(void *context, const struct source *source,
                        const struct source_status *status);
+    /* A reconcile could not read its source, or could not write its outcome, which then does not
+     * stand anywhere. NULL, or called instead of `reconciled`: */
+    void (*unreported)(void *context, const char *namespace_name, const char *name,
+                       const struct error *error);
     /* Every source that the catalog told of has been reconciled and none is left (with `once`). */
     void (*idle)(void *context);
     void *context;

@@ -83,6 +83,19 @@ static void count_active(const struct reconcile *reconcile, double change)
                 (const char *[]){reconcile->namespace_name, reconcile->name}, change);
 }
 
+static void tell_outcome(const struct reconciler_options *options,
+                         const struct reconcile *reconcile)
+{
+    if (reconcile->unreported && !reconcile->reported) {
+        if (options->unreported)
+            options->unreported(options->context, reconcile->namespace_name, reconcile->name,
+                                reconcile->unreported);
+    } else if (reconcile->source && reconcile->status && !reconcile->source->deleting &&
+               options->reconciled) {
+        options->reconciled(options->context, reconcile->source, reconcile->status);
+    }
+}
+
 static void reconcile_ended(void *context, struct reconcile *reconcile)
 {
     struct reconciler *reconciler = context;
@@ -93,9 +106,8 @@ static void reconcile_ended(void *context, struct reconcile *reconcile)
     count_active(reconcile, -1);
     if (options->once && !again)
         reconcile->requeue_ms = -1;
-    if (reconcile->source && reconcile->status && !again && !reconcile->source->deleting &&
-        options->reconciled)
-        options->reconciled(options->context, reconcile->source, reconcile->status);
+    if (!again)
+        tell_outcome(options, reconcile);
     queue_done(reconciler->queue, reconcile->namespace_name, reconcile->name,
                reconcile->requeue_ms);
     reconcile_free(reconcile);

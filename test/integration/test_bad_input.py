@@ -1,5 +1,7 @@
 """Bad input: a message that names the object, the field, what was found and what is accepted; the rest goes on."""
 
+import shutil
+
 import pytest
 import yaml
 
@@ -226,6 +228,22 @@ def test_a_corrupt_status_is_moved_aside(workspace, good):
     path.write_text("a: [")
     assert workspace.once().code == 0
     assert path.with_name("good.yaml.corrupt").read_text() == "a: ["
+
+
+def test_a_source_whose_outcome_cannot_be_written_is_shown_as_not_ready(workspace, good, upstream):
+    directory = workspace.data / "status" / "default"
+
+    def replace_by_a_file():
+        shutil.rmtree(directory)
+        directory.write_text("in the way")
+
+    workspace.source("lone", upstream.answer("/lone", b"x", meanwhile=replace_by_a_file))
+    (workspace.manifests / "good.yaml").unlink()
+    outcome = workspace.once()
+    assert outcome.code == 1
+    row = outcome.rows["lone"]
+    assert (row["READY"], row["REVISION"]) == ("False", "-")
+    assert row["MESSAGE"] == f"{directory}/lone.yaml: cannot create a temporary file beside it: Not a directory"
 
 
 GENERATOR_FAULTS = {

@@ -5,6 +5,7 @@ import http.server
 import ssl
 import threading
 import time
+from collections.abc import Callable
 
 
 @dataclasses.dataclass
@@ -17,6 +18,7 @@ class Answer:
     etag: str | None = None
     last_modified: str | None = None
     delay: float = 0.0
+    meanwhile: Callable[[], None] | None = None  # runs while the client waits
 
 
 @dataclasses.dataclass
@@ -43,6 +45,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         upstream.asked.append(Asked(self.command, self.path, headers, status))
         time.sleep(answer.delay)
+        if answer.meanwhile:
+            answer.meanwhile()
         body = b"" if status == 304 else answer.body
         self.send_response(status)
         for name, value in answer.headers.items():
