@@ -53,6 +53,6 @@ struct step phase_release(struct reconcile *reconcile)
     if (reconcile->error)
         return step_outcome(reconcile);
     log_info(reconcile->options->log, &reconcile->subject, "source deleted", NULL);
-    metrics_forget(reconcile->options->metrics, reconcile->namespace_name, reconcile->name);
+    reconcile->released = true;
     return step_done();
 }

@@ -82,6 +82,7 @@ struct reconcile {
     struct error *failure;    /* why the attempt failed; NULL while it goes well */
     struct error *unreported; /* why nothing of it could be read or written; or NULL */
     bool conflict;      /* the object moved on while we worked: nothing was written, run again */
+    bool released;      /* the source is gone, and nothing of ours is left of it */
     bool reported;      /* the outcome stands in the status */
     int64_t requeue_ms; /* delay until the next run; -1 for never */
 

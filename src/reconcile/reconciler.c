@@ -104,6 +104,8 @@ static void reconcile_ended(void *context, struct reconcile *reconcile)
 
     unlink_running(reconciler, reconcile);
     count_active(reconcile, -1);
+    if (reconcile->released) /* the last that is told of it */
+        metrics_forget(options->metrics, reconcile->namespace_name, reconcile->name);
     if (options->once && !again)
         reconcile->requeue_ms = -1;
     if (!again)
