@@ -314,6 +314,11 @@ static void on_signal(uv_signal_t *handle, int number)
 {
     struct engine *engine = handle->data;
 
+    if (engine->stopping && number == SIGINT) { /* a person who does not want to wait */
+        log_info(engine->log, NULL, "stopping at once", "signal", strsignal(number), NULL);
+        engine_finish(engine);
+        return;
+    }
     if (!engine->stopping)
         log_info(engine->log, NULL, "stopping", "signal", strsignal(number), NULL);
     engine_stop(engine, STOP_GRACE_MS);

@@ -1,7 +1,9 @@
 """`sluice run` as a server: the artifact server, health, metrics, and its end."""
 
 import hashlib
+import signal
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -89,6 +91,39 @@ def test_sigterm_ends_it_and_every_process_that_it_started(served):
     process.terminate()
     assert process.wait(20) == 0, log.read_text()
     assert subprocess.run(["kill", "-0", *children], capture_output=True).returncode != 0
+
+
+def test_a_second_signal_does_not_wait_for_what_is_running(workspace, upstream):
+    asked = threading.Event()
+    answer_now = threading.Event()
+
+    def hang():
+        asked.set()
+        answer_now.wait(100)
+
+    workspace.source("app", upstream.answer("/a", b"x", meanwhile=hang), timeout="100s")
+    process, _, log = workspace.serve()
+    try:
+        assert asked.wait(20)
+        process.send_signal(signal.SIGINT)
+        wait_for(lambda: '"stopping"' in log.read_text())
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+        assert '"stopping at once"' in log.read_text()
+    finally:
+        answer_now.set()
+
+
+def test_a_source_that_was_deleted_is_gone_from_the_metrics(workspace, upstream):
+    workspace.source("app", upstream.answer("/a", b"x"))
+    workspace.source("other", upstream.answer("/b", b"x"))
+    assert workspace.once().code == 0
+    (workspace.manifests / "app.yaml").unlink()
+    _, addresses, log = workspace.serve()
+    wait_for(lambda: '"source deleted"' in log.read_text() and not workspace.artifacts("app"))
+    text = get(f"http://{addresses['metrics']}/metrics")[2].decode()
+    assert 'name="other"' in text
+    assert 'name="app"' not in text
 
 
 def test_a_source_that_is_not_due_is_not_fetched_at_a_restart(workspace, upstream):
