@@ -67,19 +67,14 @@ struct error *engine_init(struct engine *engine, const struct settings *settings
 static struct error *make_storage(struct engine *engine)
 {
     const struct settings *settings = engine->settings;
-    const char *backend = settings->storage_backend;
 
-    if (strcmp(backend, "memory") == 0) {
+    if (strcmp(settings->storage_backend, "memory") == 0) {
         log_info(engine->log, NULL,
                  "artifacts are kept in memory and are gone when the program ends", NULL);
         return storage_memory_new(&engine->loop, &engine->storage);
     }
-    if (strcmp(backend, "file") == 0 || strcmp(backend, "pvc") == 0)
-        return storage_file_new(&engine->loop, engine->blobs, settings->storage_path,
-                                settings->storage_shared, &engine->storage);
-    return error_new(ERROR_CONFIGURATION, "Usage",
-                     "--storage-backend: found '%s'; accepted: file, pvc (the same) or memory",
-                     backend);
+    return storage_file_new(&engine->loop, engine->blobs, settings->storage_path,
+                            settings->storage_shared, &engine->storage);
 }
 
 static void answer_health(void *context, const char *path, struct http_answer *answer)
@@ -187,7 +182,6 @@ static struct error *make_http(struct engine *engine)
         .loop = &engine->loop,
         .blobs = engine->blobs,
         .clock = &clock_system,
-        .log = engine->log,
         .floor = engine->floor,
         .user_agent = settings->http_user_agent,
         .max_requests = settings->concurrent,

@@ -19,7 +19,6 @@
 
 #include "base/blob.h"
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/operation.h"
 #include "http/egress.h"
 
@@ -29,14 +28,13 @@ struct http_client_options {
     uv_loop_t *loop;
     struct blob_store *blobs;
     const struct clock *clock;
-    struct log *log;
     const struct egress_floor *floor; /* NULL: no floor (for the API server and storage) */
     const char *user_agent;           /* NULL: "sluice/VERSION" */
     unsigned max_requests;            /* running at once, > 0; more wait in order */
     unsigned max_requests_per_host;   /* likewise to one origin; who waits for it delays no other */
 };
 
-/* Blobs, clock, log and floor must outlive the client. The process must ignore SIGPIPE: OpenSSL
+/* Blobs, clock and floor must outlive the client. The process must ignore SIGPIPE: OpenSSL
  * writes to sockets whose peer is gone. */
 struct error *http_client_new(const struct http_client_options *options,
                               struct http_client **client) __attribute__((warn_unused_result));

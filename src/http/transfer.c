@@ -94,8 +94,6 @@ static struct error *name_request(const struct transfer *transfer, struct error 
 static void fail(struct transfer *transfer, struct error *error)
 {
     error = name_request(transfer, error);
-    log_debug(transfer->client->options.log, NULL, "HTTP request failed", "error", error->message,
-              NULL);
     end(transfer);
     transfer->done(transfer->context, error, NULL);
 }

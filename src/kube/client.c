@@ -71,7 +71,6 @@ static struct error *set_up(struct kube_client *client, const struct kube_client
         .loop = options->loop,
         .blobs = options->blobs,
         .clock = options->clock,
-        .log = options->log,
         .user_agent = user_agent(),
         .max_requests = KUBE_REQUESTS_MAX + LEASES_MAX,
         .max_requests_per_host = KUBE_REQUESTS_MAX + LEASES_MAX,

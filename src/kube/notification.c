@@ -14,6 +14,7 @@
 
 #include "base/buffer.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "http/url.h"
 #include "kube/flush.h"
 #include "kube/wire.h"
@@ -82,7 +83,6 @@ struct error *notifier_new(const struct notifier_options *options, struct notifi
         .loop = options->loop,
         .blobs = options->blobs,
         .clock = options->clock,
-        .log = options->log,
         .max_requests = 1,
         .max_requests_per_host = 1,
     };
