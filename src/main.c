@@ -19,7 +19,7 @@ static const struct command commands[] = {
     {"controller", cmd_controller, "reconcile the ExternalSources of a Kubernetes cluster"},
     {"transform", cmd_transform, "run one Lua transform on a file or standard input"},
     {"version", cmd_version, "print the version"},
-    {"help", cmd_help, "print this help"},
+    {"help", cmd_help, "print this help, or that of a command"},
     {"lua-host", lua_host_main, NULL},
 };
 
@@ -39,6 +39,15 @@ static int cmd_version(int argc, char **argv)
     return 0;
 }
 
+static const struct command *find_command(const char *name)
+{
+    for (size_t i = 0; i < command_count; i++) {
+        if (strcmp(name, commands[i].name) == 0)
+            return &commands[i];
+    }
+    return NULL;
+}
+
 static void print_commands(FILE *stream)
 {
     fprintf(stream,
@@ -53,8 +62,17 @@ static void print_commands(FILE *stream)
 
 static int cmd_help(int argc, char **argv)
 {
-    (void)argc;
-    (void)argv;
+    char help[] = "--help";
+    char *of_command[] = {argc > 1 ? argv[1] : NULL, help, NULL};
+    const struct command *command = argc > 1 ? find_command(argv[1]) : NULL;
+
+    if (argc > 2 || (argc > 1 && !command)) {
+        fprintf(stderr, "sluice help: found '%s'; accepted: one command, see sluice --help\n",
+                argv[argc - 1]);
+        return 2;
+    }
+    if (command && command->run != cmd_help)
+        return command->run(2, of_command);
     print_commands(stdout);
     return 0;
 }
@@ -66,13 +84,12 @@ int main(int argc, char **argv)
         return 2;
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
-        return cmd_help(argc, argv);
+        return cmd_help(1, argv);
     if (strcmp(argv[1], "--version") == 0)
         return cmd_version(1, argv);
-    for (size_t i = 0; i < command_count; i++) {
-        if (strcmp(argv[1], commands[i].name) == 0)
-            return commands[i].run(argc - 1, argv + 1);
-    }
+    const struct command *command = find_command(argv[1]);
+    if (command)
+        return command->run(argc - 1, argv + 1);
     fprintf(stderr, "sluice: unknown command '%s'; see sluice --help\n", argv[1]);
     return 2;
 }

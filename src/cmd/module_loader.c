@@ -89,7 +89,8 @@ static struct error *add_directories(struct module_loader *loader, struct lua_mo
 
         if (is_refused(loader, path))
             continue;
-        _cleanup_(error) struct error *error = error_wrap(lua_modules_add_directory(set, path, &filter), "--lua-path");
+        _cleanup_(error) struct error *error =
+            error_wrap(lua_modules_add_directory(set, path, &filter), "--lua-path");
         if (error && error->kind != ERROR_CONFIGURATION)
             return TAKE(error);
         struct error *failed = error ? refuse(loader, path, error) : NULL;

@@ -91,6 +91,7 @@ static const char *accepted(const struct setting *setting)
         [SIZE] = "a size such as 64Mi, 1Gi or 4096",
         [LEVEL] = "debug, info or error",
         [ENCODING] = "json or console",
+        [BACKEND] = "file, pvc (the same) or memory",
         [PORT] = "a port from 1 to 65535",
         [ENABLED] = "true or false",
     };
@@ -143,6 +144,9 @@ static bool set(struct settings *settings, const struct setting *setting, const 
         return log_level_parse(text, member);
     case ENCODING:
         return log_encoding_parse(text, member);
+    case BACKEND:
+        *(const char **)member = text;
+        return strcmp(text, "file") == 0 || strcmp(text, "pvc") == 0 || strcmp(text, "memory") == 0;
     case PORT:
         return set_port(settings, setting, text);
     case ENABLED:
@@ -151,7 +155,7 @@ static bool set(struct settings *settings, const struct setting *setting, const 
     return false;
 }
 
-/* `origin` is "--flag", "$VARIABLE" or "FILE: key". */
+/* `origin` is "--flag", "$VARIABLE" or a key of the file. */
 static struct error *set_from(struct settings *settings, const struct setting *setting,
                               const char *origin, const char *text)
 {
@@ -217,21 +221,14 @@ static struct error *read_environment(struct settings *settings)
     return NULL;
 }
 
-struct config_file {
-    struct settings *settings;
-    const char *path;
-};
-
-static struct error *set_from_file(struct config_file *file, const char *key, const json_t *value)
+static struct error *set_from_file(struct settings *settings, const char *key, const json_t *value)
 {
-    const struct setting *setting = find_flag(file->settings->command, key, strlen(key));
-    _cleanup_(free) char *origin = format_string("%s: %s", file->path, key);
+    const struct setting *setting = find_flag(settings->command, key, strlen(key));
     char *text = NULL;
 
     if (!setting)
         return error_new(ERROR_CONFIGURATION, "Usage",
-                         "%s: unknown key '%s'; keys are named like the flags of --help",
-                         file->path, key);
+                         "unknown key '%s'; keys are named like the flags of --help", key);
     if (json_is_string(value))
         text = strdup(json_string_value(value));
     else if (json_is_integer(value))
@@ -239,15 +236,14 @@ static struct error *set_from_file(struct config_file *file, const char *key, co
     else if (json_is_boolean(value))
         text = strdup(json_is_true(value) ? "true" : "false");
     else
-        return error_new(ERROR_CONFIGURATION, "Usage", "%s: %s: accepted: %s", file->path, key,
-                         accepted(setting));
-    const char *kept = keep(file->settings, text);
-    return kept && origin ? set_from(file->settings, setting, origin, kept) : error_out_of_memory();
+        return error_new(ERROR_CONFIGURATION, "Usage", "%s: accepted: %s", key, accepted(setting));
+    const char *kept = keep(settings, text);
+    return kept ? set_from(settings, setting, key, kept) : error_out_of_memory();
 }
 
 static struct error *read_document(void *context, const char *json, size_t length, size_t line)
 {
-    struct config_file *file = context;
+    struct settings *settings = context;
     _cleanup_(json) json_t *object = NULL;
     const char *key;
     json_t *value;
@@ -258,18 +254,17 @@ static struct error *read_document(void *context, const char *json, size_t lengt
     if (error)
         return error;
     if (!json_is_object(object))
-        return error_new(ERROR_CONFIGURATION, "Usage", "%s: accepted: a mapping of flags' names",
-                         file->path);
+        return error_new(ERROR_CONFIGURATION, "Usage", "accepted: a mapping of flags' names");
     json_object_foreach(object, key, value)
     {
         json_t *item;
 
         if (!json_is_array(value))
-            error = set_from_file(file, key, value);
+            error = set_from_file(settings, key, value);
         json_array_foreach(value, index, item)
         {
             if (!error)
-                error = set_from_file(file, key, item);
+                error = set_from_file(settings, key, item);
         }
         if (error)
             return error;
@@ -279,13 +274,12 @@ static struct error *read_document(void *context, const char *json, size_t lengt
 
 static struct error *read_file(struct settings *settings, const char *path)
 {
-    struct config_file file = {settings, path};
     _cleanup_(buffer) struct buffer text = BUFFER_INIT;
     struct error *error = file_read(path, CONFIG_FILE_MAX, &text);
 
     if (error)
         return error_wrap(error, "--config");
-    return error_wrap(yaml_read(buffer_string(&text), text.length, read_document, &file), "%s",
+    return error_wrap(yaml_read(buffer_string(&text), text.length, read_document, settings), "%s",
                       path);
 }
 
@@ -294,7 +288,7 @@ static struct error *read_file(struct settings *settings, const char *path)
 static struct error *read_argument(int argc, char **argv, int *index, struct settings *settings,
                                    bool looking, const char **config)
 {
-    const char *argument = argv[*index];
+    const char *argument = strcmp(argv[*index], "-h") == 0 ? "--help" : argv[*index];
 
     if (strncmp(argument, "--", 2) != 0) {
         static const struct setting paths = {.type = TEXTS,

@@ -5,7 +5,19 @@
 
 #include "cmd/settings.h"
 
-enum setting_type { TEXT, TEXTS, FLAG, NUMBER, DURATION, SIZE, LEVEL, ENCODING, PORT, ENABLED };
+enum setting_type {
+    TEXT,
+    TEXTS,
+    FLAG,
+    NUMBER,
+    DURATION,
+    SIZE,
+    LEVEL,
+    ENCODING,
+    BACKEND,
+    PORT,
+    ENABLED
+};
 
 struct setting {
     const char *flag;     /* also the file's key; NULL for a variable that has no flag */

@@ -75,8 +75,8 @@ static bool add_pair(const char *text, json_t *object)
     return key && *key && json_object_set_new(object, key, json_string(equals + 1)) == 0;
 }
 
-/* Takes one option. -1 to go on, else the exit status. */
-static int take_option(int option, struct options *options)
+/* Takes one option, `argument` on the command line. -1 to go on, else the exit status. */
+static int take_option(int option, const char *argument, struct options *options)
 {
     switch (option) {
     case 'e':
@@ -100,9 +100,10 @@ static int take_option(int option, struct options *options)
     case 'h':
         fputs(help, stdout);
         return 0;
+    case ':':
+        return usage_error("%s needs a value", argument);
     default:
-        fputs("see sluice transform --help\n", stderr); /* getopt has said what is wrong */
-        return 2;
+        return usage_error("unknown option '%s'", argument);
     }
 }
 
@@ -119,8 +120,9 @@ static int parse(int argc, char **argv, struct options *options)
     int option;
 
     optind = 0;
-    while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
-        int status = take_option(option, options);
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, ":h", known, NULL)) != -1) {
+        int status = take_option(option, argv[optind - 1], options);
 
         if (status >= 0)
             return status;

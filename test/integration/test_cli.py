@@ -18,7 +18,8 @@ def run(*arguments, **environment):
 
 def test_version_and_help_of_every_command():
     assert re.fullmatch(r"sluice \d+\.\d+\.\d+\n", run("version").stdout)
-    for arguments in (["--help"], ["run", "--help"], ["transform", "--help"], ["version", "--help"]):
+    for arguments in (["--help"], ["run", "--help"], ["transform", "--help"], ["version", "--help"], ["-h"],
+                      ["run", "-h"], ["transform", "-h"], ["help"], ["help", "run"], ["help", "transform"]):
         done = run(*arguments)
         assert done.returncode == 0 and done.stdout.startswith("Usage: sluice")
 
@@ -35,6 +36,11 @@ USAGE = [
     (["run", "--once", "/no/such/path"], "/no/such/path: No such file or directory"),
     (["run", "--secret", "x", "."], "--secret: found a setting without '='; accepted: NS/NAME.KEY=env:VARIABLE"),
     (["version", "now"], "unexpected argument 'now'"),
+    (["help", "frobnicate"], "found 'frobnicate'; accepted: one command"),
+    (["run", "--storage-backend"], "--storage-backend: needs a value: file, pvc (the same) or memory"),
+    (["transform", "-x"], "sluice transform: unknown option '-x'; see sluice transform --help"),
+    (["transform", "--frob"], "sluice transform: unknown option '--frob'"),
+    (["transform", "x.lua", "--timeout"], "sluice transform: --timeout needs a value"),
 ]
 
 
@@ -43,6 +49,31 @@ def test_bad_usage_is_exit_2_and_says_what_is_accepted(tmp_path, arguments, mess
     done = subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, timeout=30, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
+
+
+CONFIGURATIONS = [
+    ("frob: 1", "config.yaml: unknown key 'frob'; keys are named like the flags of --help"),
+    ("log-level: loud", "config.yaml: log-level: found 'loud'; accepted: debug, info or error"),
+    ("concurrent: {a: 1}", "config.yaml: concurrent: accepted: a whole number of at least 1"),
+    ("- once", "config.yaml: accepted: a mapping of flags' names"),
+    ("once: [", "config.yaml: line 2 column 1: "),
+]
+
+
+@pytest.mark.parametrize("text, message", CONFIGURATIONS, ids=[text for text, _ in CONFIGURATIONS])
+def test_a_mistake_in_the_configuration_file_is_bad_usage(tmp_path, text, message):
+    (tmp_path / "config.yaml").write_text(text)
+    done = subprocess.run(
+        [PROGRAM, "run", "--config", "config.yaml", "."], capture_output=True, text=True, timeout=30, cwd=tmp_path
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"sluice run: {message}")
+
+
+def test_a_variable_with_a_mistake_is_named(tmp_path):
+    done = run("run", str(tmp_path), STORAGE_BACKEND="tape")
+    assert done.returncode == 2
+    assert done.stderr == "sluice run: $STORAGE_BACKEND: found 'tape'; accepted: file, pvc (the same) or memory\n"
 
 
 def test_flags_win_over_the_environment_and_that_over_the_file(workspace, upstream):

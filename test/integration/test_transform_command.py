@@ -199,7 +199,7 @@ def test_a_failure_is_one_clear_line(transform, tmp_path, script, message):
         (["a.lua", "--memory-limit", "64MB"],
          "--memory-limit takes a size of 4Mi or more, such as 64Mi, not '64MB'"),
         (["a.lua", "--memory-limit", "1"], "--memory-limit takes a size of 4Mi or more, such as 64Mi, not '1'"),
-        (["a.lua", "--nope"], "unrecognized option '--nope'"),
+        (["a.lua", "--nope"], "unknown option '--nope'"),
     ],
 )
 def test_bad_usage_exits_2(arguments, message):

@@ -90,8 +90,8 @@ static void on_done(void *context, struct error *error, const struct kube_respon
         response->reason == KUBE_OK ? NULL : kube_response_error(response, job->id);
     print(json_pack("{s:s, s:i, s:s, s:s, s:I, s:O?, s:o?}", "id", job->id, "code",
                     (int)response->code, "reason", reason_name(response->reason), "message",
-                    response->message, "retryAfter", (json_int_t)response->retry_after_ms,
-                    "object", response->object, "error", typed ? error_json(typed) : NULL));
+                    response->message, "retryAfter", (json_int_t)response->retry_after_ms, "object",
+                    response->object, "error", typed ? error_json(typed) : NULL));
 }
 
 static void on_line(void *context, const char *text, size_t length)
@@ -127,8 +127,8 @@ static void start_job(struct program *program, const json_t *command, const char
     job->id = strdup(id);
     job->lines = json_get_integer(command, "lines", 0);
     if (watch) {
-        error = kube_client_watch(program->client, watch, NULL, on_line, on_done, job,
-                                  &job->operation);
+        error =
+            kube_client_watch(program->client, watch, NULL, on_line, on_done, job, &job->operation);
     } else {
         const struct kube_request request = {
             .method = json_get_string(command, "method"),
