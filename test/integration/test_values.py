@@ -80,16 +80,22 @@ def sorted_object(pairs):
 
 
 def identical(a, b):
-    """Equal in value and type: 1 is not 1.0, 0.0 is not -0.0, and lists are not objects."""
-    if type(a) is not type(b):
-        return False
-    if isinstance(a, float):
-        return a == b and math.copysign(1, a) == math.copysign(1, b)
-    if isinstance(a, list):
-        return len(a) == len(b) and all(map(identical, a, b))
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(identical(a[key], b[key]) for key in a)
-    return a == b
+    """Equal in value and type: 1 is not 1.0, 0.0 is not -0.0, and lists are not objects. Without recursion,
+    for some Pythons read deeper than they recurse."""
+    pairs = [(a, b)]
+    while pairs:
+        a, b = pairs.pop()
+        if type(a) is not type(b):
+            return False
+        if isinstance(a, list) and len(a) == len(b):
+            pairs += zip(a, b)
+        elif isinstance(a, dict) and a.keys() == b.keys():
+            pairs += ((a[key], b[key]) for key in a)
+        elif isinstance(a, float) and math.copysign(1, a) != math.copysign(1, b):
+            return False
+        elif isinstance(a, (list, dict)) or a != b:
+            return False
+    return True
 
 
 def python_reads(text, **options):
