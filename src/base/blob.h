@@ -66,6 +66,11 @@ uint64_t blob_length(const struct blob *blob);
 struct error *blob_read(const struct blob *blob, uint64_t offset, void *bytes, size_t length,
                         size_t *count) __attribute__((warn_unused_result));
 
+/* Writes all bytes to `descriptor`, from where it stands. Its failure: ERROR_STORAGE,
+ * FileWriteFailed. */
+struct error *blob_copy(const struct blob *blob, int descriptor)
+    __attribute__((warn_unused_result));
+
 /* The bytes if the blob is in memory, else NULL. Valid as long as a reference is held. */
 const void *blob_memory(const struct blob *blob);
 

@@ -12,38 +12,32 @@
 
 #include "base/file.h"
 
-#define COPY_SIZE ((size_t)64 << 10)
-
 static struct error *write_failed(const char *path)
 {
     return error_from_errno(ERROR_STORAGE, "FileWriteFailed", errno, "cannot write %s", path);
 }
 
-/* Copies the blob; *last is its last byte, or as before if it is empty. */
-static struct error *write_blob(const struct blob *blob, int descriptor, const char *path,
-                                char *last)
+static struct error *write_blob(const struct blob *blob, int descriptor, const char *path)
 {
-    char bytes[COPY_SIZE];
-    uint64_t offset = 0;
+    return error_wrap(blob_copy(blob, descriptor), "%s", path);
+}
 
-    for (;;) {
-        size_t count = 0;
-        struct error *error = blob_read(blob, offset, bytes, sizeof(bytes), &count);
+/* Whether the blob ends in the middle of a line. */
+static struct error *ends_within_line(const struct blob *blob, bool *in_line)
+{
+    uint64_t length = blob_length(blob);
+    char last = '\n';
+    size_t count;
+    struct error *error = length ? blob_read(blob, length - 1, &last, 1, &count) : NULL;
 
-        if (error || count == 0)
-            return error;
-        errno = file_write_all(descriptor, bytes, count);
-        if (errno != 0)
-            return write_failed(path);
-        *last = bytes[count - 1];
-        offset += count;
-    }
+    *in_line = last != '\n';
+    return error;
 }
 
 /* "# path" on a line of its own. */
-static struct error *write_heading(const char *path, char last, int descriptor)
+static struct error *write_heading(const char *path, bool in_line, int descriptor)
 {
-    _cleanup_(free) char *line = format_string("%s# %s\n", last == '\n' ? "" : "\n", path);
+    _cleanup_(free) char *line = format_string("%s# %s\n", in_line ? "\n" : "", path);
 
     if (!line)
         return error_out_of_memory();
@@ -53,19 +47,20 @@ static struct error *write_heading(const char *path, char last, int descriptor)
 
 struct error *payload_print(const struct payload *payload, int descriptor)
 {
-    char last = '\n';
+    struct error *error = NULL;
+    bool in_line = false;
 
-    for (size_t i = 0; i < payload->count; i++) {
+    for (size_t i = 0; i < payload->count && !error; i++) {
         const struct payload_file *file = &payload->files[i];
-        struct error *error = payload->single ? NULL : write_heading(file->path, last, descriptor);
 
-        last = '\n';
+        if (!payload->single)
+            error = write_heading(file->path, in_line, descriptor);
         if (!error)
-            error = write_blob(file->blob, descriptor, "the output", &last);
-        if (error)
-            return error;
+            error = write_blob(file->blob, descriptor, "the output");
+        if (!error)
+            error = ends_within_line(file->blob, &in_line);
     }
-    return NULL;
+    return error;
 }
 
 /* The directory `name` below `parent`, made if it is missing; -1 with errno. */
@@ -105,12 +100,11 @@ static struct error *write_file(int root, const char *name, const struct blob *b
 {
     _cleanup_(free) char *path = strdup(name);
     _cleanup_(fd) int file = -1;
-    char last;
 
     if (!path)
         return error_out_of_memory();
     file = create_beneath(root, path);
-    return file < 0 ? write_failed(name) : write_blob(blob, file, name, &last);
+    return file < 0 ? write_failed(name) : write_blob(blob, file, name);
 }
 
 struct error *payload_write_directory(const struct payload *payload, const char *directory)

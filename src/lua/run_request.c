@@ -10,8 +10,6 @@
 #include "base/file.h"
 #include "base/json.h"
 
-#define COPY_SIZE ((size_t)64 << 10)
-
 static int set_or_empty(json_t *json, const char *key, const json_t *value)
 {
     return json_object_set_new(json, key, value ? json_deep_copy(value) : json_object());
@@ -84,24 +82,6 @@ static struct error *reopen(int file, int *descriptor)
     return *descriptor < 0 ? failed("open") : NULL;
 }
 
-static struct error *append_blob(int file, const struct blob *blob)
-{
-    char bytes[COPY_SIZE];
-    uint64_t offset = 0;
-
-    for (;;) {
-        size_t count = 0;
-        struct error *error = blob_read(blob, offset, bytes, sizeof(bytes), &count);
-
-        if (error || count == 0)
-            return error;
-        errno = file_write_all(file, bytes, count);
-        if (errno != 0)
-            return failed("write");
-        offset += count;
-    }
-}
-
 static struct error *open_request(struct run_request *request)
 {
     _cleanup_(fd) int file = memfd_create("request", MFD_CLOEXEC);
@@ -123,10 +103,10 @@ static struct error *open_input(struct run_request *request)
     if (file < 0)
         return failed("memfd_create");
     for (size_t i = 0; i < request->input_count; i++) {
-        struct error *error = append_blob(file, request->inputs[i]);
+        struct error *error = blob_copy(request->inputs[i], file);
 
         if (error)
-            return error;
+            return error_wrap(error, "input of a transform");
     }
     return reopen(file, &request->input);
 }

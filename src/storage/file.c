@@ -24,7 +24,6 @@
 #define TEMPORARY_PREFIX ".sluice-new-"
 #define TEMPORARY_SIZE 32
 #define ABANDONED_AFTER_S 3600
-#define COPY_CHUNK ((size_t)256 << 10)
 #define DIRECTORY_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
 /* Levels of directories below DIRECTORY: each is opened below the one before. */
@@ -145,22 +144,10 @@ static struct error *create_temporary(struct disk *disk, const struct key_parts 
 
 static struct error *copy_blob(const struct blob *blob, int file)
 {
-    _cleanup_(free) char *chunk = malloc(COPY_CHUNK);
-    uint64_t length = blob_length(blob);
+    _cleanup_(error) struct error *cause = blob_copy(blob, file);
 
-    if (!chunk)
-        return error_out_of_memory();
-    for (uint64_t offset = 0; offset < length;) {
-        size_t count;
-        _cleanup_(error) struct error *cause = blob_read(blob, offset, chunk, COPY_CHUNK, &count);
-
-        if (cause)
-            return error_new(ERROR_STORAGE, "StorageOperationFailed", "%s", cause->message);
-        errno = file_write_all(file, chunk, count);
-        if (errno != 0)
-            return failed("write");
-        offset += count;
-    }
+    if (cause)
+        return error_new(ERROR_STORAGE, "StorageOperationFailed", "%s", cause->message);
     return fsync(file) == 0 ? NULL : failed("sync");
 }
 
