@@ -1,6 +1,7 @@
 /* See error.h. Without memory there is one immortal error, so that making an error never fails. */
 #include "base/error.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,6 +101,18 @@ struct error *error_about_field(struct error *error, const char *field)
         error->field = copy;
     }
     return error;
+}
+
+bool error_reason_valid(const char *reason, size_t length)
+{
+    if (length == 0 || length >= sizeof(((struct error *)NULL)->reason) ||
+        !isupper((unsigned char)reason[0]))
+        return false;
+    for (size_t i = 0; i < length; i++) {
+        if (!isalnum((unsigned char)reason[i]))
+            return false;
+    }
+    return true;
 }
 
 struct error *error_copy(const struct error *error)

@@ -14,6 +14,8 @@
 #define SLUICE_BASE_ERROR_H
 
 #include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/cleanup.h"
@@ -61,6 +63,10 @@ struct error *error_wrap(struct error *error, const char *format, ...)
  * file can name the line. Takes `error` and returns it; `field` is copied, NULL changes nothing. */
 struct error *error_about_field(struct error *error, const char *field)
     __attribute__((warn_unused_result));
+
+/* Whether Lua may give the reason: letters and digits, the first a capital, and no longer than an
+ * error's. Any bytes may come, NULL too. */
+bool error_reason_valid(const char *reason, size_t length);
 
 /* A copy with a life of its own. */
 struct error *error_copy(const struct error *error) __attribute__((warn_unused_result));

@@ -181,8 +181,9 @@ static struct error *raised_error(const json_t *json)
     if (kind_name && strcmp(kind_name, "upstream") == 0)
         kind = ERROR_UPSTREAM;
     text_clean(&clean, message ? message : "", message ? strlen(message) : 0, TEXT_MESSAGE_MAX);
-    struct error *error = error_new(kind, reason && *reason ? reason : "GeneratorFailed", "%s",
-                                    buffer_string(&clean));
+    struct error *error = error_new(
+        kind, reason && error_reason_valid(reason, strlen(reason)) ? reason : "GeneratorFailed",
+        "%s", buffer_string(&clean));
     buffer_free(&clean);
     if (retry_after > 0 && retry_after < RETRY_AFTER_MAX_SECONDS)
         error->retry_after_ms = (int64_t)(retry_after * 1000.0);

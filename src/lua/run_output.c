@@ -4,7 +4,6 @@
  */
 #include "lua/run_output.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -79,21 +78,6 @@ static struct error *keep_logs(struct cursor *cursor, const struct run_subject *
     return NULL;
 }
 
-/* A reason of metav1.Condition that is CamelCase. */
-static bool reason_valid(const char *reason)
-{
-    size_t length = reason ? strlen(reason) : 0;
-
-    if (length == 0 || length >= sizeof(((struct error *)NULL)->reason) ||
-        !isupper((unsigned char)reason[0]))
-        return false;
-    for (size_t i = 0; i < length; i++) {
-        if (!isalnum((unsigned char)reason[i]))
-            return false;
-    }
-    return true;
-}
-
 static struct error *reported(const struct run_subject *subject, const json_t *head,
                               struct run_output *output)
 {
@@ -101,7 +85,8 @@ static struct error *reported(const struct run_subject *subject, const json_t *h
     const json_t *message = json_object_get(head, "message");
     int64_t line = json_get_integer(head, "line", 0);
 
-    if (!reason_valid(reason) || !json_is_string(message) || line < 0)
+    if (!reason || !error_reason_valid(reason, strlen(reason)) || !json_is_string(message) ||
+        line < 0)
         return forged(subject, "its failure");
     output->explicit_error = json_get_boolean(head, "explicit", false);
     return run_error(subject, reason, (uint64_t)line, json_string_value(message),

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "lua/script.h"
 #include "lua/text.h"
 
@@ -65,19 +66,6 @@ static void describe_string(struct script_failure *failure, lua_State *state)
     set(failure, "HookFailed", text + skip, length - skip);
 }
 
-/* As conditions want it, and no longer than theirs may be here. */
-static bool reason_valid(const char *reason, size_t length)
-{
-    if (length == 0 || length >= sizeof(((struct script_failure *)NULL)->reason) ||
-        !isupper((unsigned char)reason[0]))
-        return false;
-    for (size_t i = 0; i < length; i++) {
-        if (!isalnum((unsigned char)reason[i]))
-            return false;
-    }
-    return true;
-}
-
 /* The string in `field` of the table at the top, left on the stack; NULL if it is none. Runs no
  * metamethod. */
 static const char *raw_string(lua_State *state, const char *field, size_t *length)
@@ -105,7 +93,7 @@ static void describe_table(struct script_failure *failure, lua_State *state)
         static const char none[] = "error object is a table without reason and message";
 
         set(failure, "HookFailed", none, sizeof(none) - 1);
-    } else if (reason && !reason_valid(reason, reason_length)) {
+    } else if (reason && !error_reason_valid(reason, reason_length)) {
         static const char bad[] = "error{reason=…} takes CamelCase letters and digits, such as "
                                   "NoItems, at most 63";
 

@@ -120,6 +120,16 @@ def test_a_module_may_name_the_field_that_its_configuration_error_is_about(works
     assert workspace.condition("bad")["reason"] == "TooBig"
 
 
+def test_a_reason_that_is_none_becomes_generator_failed(workspace, good):
+    module = workspace.path / "lua" / "generators" / "odd.lua"
+    module.parent.mkdir(parents=True)
+    module.write_text("return { type = 'odd', generate = function() error { reason = 'no, sir', message = 'm' } end }")
+    workspace.source("bad", generator={"type": "odd"})
+    outcome = workspace.once("--lua-path", str(workspace.path / "lua"))
+    assert workspace.condition("bad")["reason"] == "GeneratorFailed"
+    assert {line["reason"] for line in outcome.logs if line.get("name") == "bad"} == {"GeneratorFailed"}
+
+
 def test_a_missing_secret_is_named(workspace, good):
     workspace.source("bad", good, config={"headersSecretRef": {"name": "nope"}})
     assert "Secret default/nope: not found; spec.generator.http refers to it" in bad_message(workspace)
