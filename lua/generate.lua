@@ -164,5 +164,8 @@ end
 --- Runs one call: true, message, bytes; or false, error.
 return function(request)
   local ok, result, bytes = xpcall(run, describe, request)
+  if not ok and type(result) ~= "table" then
+    result = describe(result) -- an error for which the stack had no room to describe it
+  end
   return ok, result, bytes
 end

@@ -221,6 +221,16 @@ def test_a_module_may_tell_its_token_instead(workspace, upstream):
     assert workspace.status("app")["status"]["lastHandledETag"] == "8"
 
 
+def test_a_generator_that_recurses_without_end_says_so(workspace, upstream):
+    text = "local function down() return 1 + down() end\nreturn { type = 'deep', generate = down }"
+    flags = module(workspace, "deep", text)
+    workspace.source("deep", generator={"type": "deep"})
+    outcome = workspace.once(*flags)
+    assert outcome.rows["deep"]["MESSAGE"].startswith("generator 'deep': ")
+    assert "stack overflow" in outcome.rows["deep"]["MESSAGE"]
+    assert workspace.condition("deep")["reason"] == "GeneratorFailed"
+
+
 def test_an_endless_generator_is_stopped_and_the_others_go_on(workspace, upstream):
     flags = module(workspace, "spin", "return { type = 'spin', generate = function() while true do pcall(error) end end }")
     module(workspace, "hang", "return { type = 'hang', generate = function() return ('a'):rep(1e5):find('.-.-.-.-b') end }")
