@@ -57,6 +57,8 @@ struct step phase_pack(struct reconcile *reconcile)
     if (reconcile->not_modified || reconcile->unchanged)
         return step_next();
     if (reconcile->returned) {
+        if (!reconcile->error)
+            advise_on_path(reconcile);
         payload_free(TAKE(reconcile->payload));
         return step_outcome(reconcile);
     }

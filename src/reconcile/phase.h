@@ -180,6 +180,10 @@ struct error *attempt_digest(const struct reconcile *reconcile, char hex[SHA256_
 struct step stored_list(struct reconcile *reconcile);
 struct step stored_remove_next(struct reconcile *reconcile);
 
+/* Warns of an artifact that is a manifest under a name that kustomize-controller passes over
+ * (advice.c). The payload is still there. */
+void advise_on_path(const struct reconcile *reconcile);
+
 /* Shows the phase's condition once the phase has lasted half a second (progress.c). */
 void progress_begin(struct reconcile *reconcile);
 void progress_end(struct reconcile *reconcile);

@@ -141,6 +141,21 @@ def test_refused_data_is_not_taken_for_not_modified(workspace, upstream):
     assert workspace.status("app")["status"]["lastHandledETag"] == '"v1"'
 
 
+@pytest.mark.parametrize("text", ["apiVersion: v1\nkind: ConfigMap\n", '{"kind": "ConfigMap", "apiVersion": "v1"}'])
+def test_a_manifest_that_flux_would_ignore_is_told_of(workspace, upstream, text):
+    url = upstream.answer("/manifest", text.encode())
+    workspace.source("data", url)
+    workspace.source("named", url, destinationPath="a.yaml")
+    workspace.source("other", upstream.answer("/other", b"kind: of\n"))
+    warnings = [line for line in workspace.once().logs if line.get("reason") == "ManifestIgnored"]
+    assert [line["name"] for line in warnings] == ["data"]
+    assert "the artifact's file 'data' looks like a Kubernetes manifest, but kustomize-controller will ignore it" in (
+        warnings[0]["msg"]
+    )
+    assert f"{workspace.manifests}/data.yaml:" in warnings[0]["msg"]
+    assert workspace.once().code == 0
+
+
 def test_allow_empty_means_it(workspace, url):
     workspace.source("app", url, [hook("return function() return '' end")], allowEmpty=True)
     assert workspace.once().code == 0
