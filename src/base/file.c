@@ -107,7 +107,8 @@ struct error *file_write_atomically(const char *path, const void *bytes, size_t 
 
     if (getrandom(&suffix, sizeof(suffix), 0) != (ssize_t)sizeof(suffix))
         return write_failed(errno, path, "name a temporary file beside it");
-    _cleanup_(free) char *temporary = format_string("%s.tmp-%016" PRIx64, path, suffix);
+    _cleanup_(free) char *temporary =
+        format_string("%s" FILE_TEMPORARY_INFIX "%016" PRIx64, path, suffix);
     if (!temporary)
         return error_out_of_memory();
     /* Not mkostemp, whose mode pays no heed to the umask. */

@@ -14,6 +14,9 @@
 struct error *file_read(const char *path, size_t limit, struct buffer *buffer)
     __attribute__((warn_unused_result));
 
+/* Between a file's name and a random suffix in the name of its temporary file. */
+#define FILE_TEMPORARY_INFIX ".tmp-"
+
 /* Replaces `path`: temporary file beside it, fsync, rename, fsync of the directory. ERROR_STORAGE,
  * reason FileWriteFailed. The directory must exist. Mode 0644 less the umask. */
 struct error *file_write_atomically(const char *path, const void *bytes, size_t length)

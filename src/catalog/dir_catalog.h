@@ -30,6 +30,10 @@ struct dir_catalog {
 struct dir_entry *dir_find_entry(const struct dir_catalog *dir, const char *namespace_name,
                                  const char *name);
 
+/* Removes what a crash left in the middle of a write; best effort. No other program may be using
+ * the directory. */
+void dir_sweep(const char *data_directory);
+
 /* Fills the catalog from the manifests and from what the data directory remembers. */
 struct error *dir_load(struct dir_catalog *dir, const struct dir_catalog_options *options)
     __attribute__((warn_unused_result));

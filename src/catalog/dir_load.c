@@ -239,6 +239,7 @@ struct error *dir_load(struct dir_catalog *dir, const struct dir_catalog_options
     struct manifest_reader reader = {read_object, add_fault, dir, dir->data_directory};
     struct error *error = file_make_directories(dir->data_directory);
 
+    dir_sweep(dir->data_directory);
     if (!error)
         error = dir_objects_init(&dir->objects, dir->data_directory);
     if (!error)

@@ -232,6 +232,15 @@ def test_dot_directories_and_the_data_directory_are_never_read(workspace, good):
     assert workspace.once().code == 0
 
 
+def test_what_a_crash_left_in_the_middle_of_a_write_is_removed(workspace, good):
+    workspace.once()
+    for place in ("status", "externalartifacts"):
+        for name in ("good", "other"):
+            (workspace.data / place / "default" / f"{name}.yaml.tmp-0123456789abcdef").write_text("half a d")
+    assert workspace.once().code == 0
+    assert [path.name for path in workspace.data.rglob("*.yaml*")] == ["good.yaml", "good.yaml"]
+
+
 def test_a_corrupt_status_is_moved_aside(workspace, good):
     workspace.once()
     path = workspace.data / "status" / "default" / "good.yaml"
