@@ -123,7 +123,8 @@ static void try_later(struct lease *lease)
     uv_timer_start(&lease->retry, try_now, retry - spread / 2 + jitter, 0);
 }
 
-/* Ends our leading where its time is over or another has it. Tells last: the listener may free. */
+/* Ends our leading where its time is over or another has it, and the trying too. Tells last: the
+ * listener may free. */
 static void lose(struct lease *lease, const char *why)
 {
     const struct log_subject subject = subject_of(lease);
@@ -131,7 +132,7 @@ static void lose(struct lease *lease, const char *why)
     lease->leading = false;
     operation_cancel(&lease->operation);
     uv_timer_stop(&lease->deadline);
-    try_later(lease);
+    uv_timer_stop(&lease->retry);
     log_error(lease->options.log, &subject, NULL, "lease lost", "identity", lease->options.identity,
               "why", why, NULL);
     lease->options.lost(lease->options.context);

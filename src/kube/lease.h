@@ -35,8 +35,8 @@ struct lease_options {
     void *random_context;
     /* We lead from now on. */
     void (*acquired)(void *context);
-    /* We led, and do not any more: called once for each `acquired`. It is tried for again, so who
-     * cannot lead twice ends here. Both may free the lease. */
+    /* We led, and do not any more: called once for each `acquired`. It is not tried for any more,
+     * unless lease_start is called again. Both may free the lease. */
     void (*lost)(void *context);
     void *context;
 };
@@ -44,7 +44,7 @@ struct lease_options {
 /* Strings are copied. NULL without memory. */
 struct lease *lease_new(const struct lease_options *options);
 
-/* Begins to try for it, for ever. */
+/* Begins to try for it, until it is acquired and lost again. */
 struct error *lease_start(struct lease *lease) __attribute__((warn_unused_result));
 
 /* Whether we hold it at this moment: the last renewal was sent less than the renew deadline ago. */

@@ -7,7 +7,7 @@
  *     write                       it was held: here a leader would write
  *     refused                     it was not held any more, the first time it is noticed
  *
- * SIGTERM releases and ends it.
+ * After a loss it tries again. SIGTERM releases and ends it.
  */
 #include "kube_loop.h"
 
@@ -51,8 +51,11 @@ static void on_acquired(void *context)
 
 static void on_lost(void *context)
 {
-    (void)context;
+    struct program *program = context;
+
     print("lost");
+    if (lease_start(program->lease))
+        abort();
 }
 
 static void on_released(void *context)

@@ -3,7 +3,6 @@
 
 #include "kube/event_series.h"
 #include "kube/events.h"
-#include "kube/wire.h"
 
 #define PATH "/apis/events.k8s.io/v1/namespaces/team-a/events"
 #define KEPT 2048
@@ -454,69 +453,6 @@ static void bytes_that_are_no_text_do_not_lose_an_event(void **state)
     assert_string_equal(member(scene->bodies[0], "note"), "a\xEF\xBF\xBD\xEF\xBF\xBD(b");
 }
 
-static void times_have_six_decimals(void **state)
-{
-    static const struct {
-        int64_t wall_ms;
-        const char *text;
-    } cases[] = {
-        {0, "1970-01-01T00:00:00.000000Z"},
-        {API_START_WALL_MS, "2026-11-25T10:40:05.042000Z"},
-        {-1, "1969-12-31T23:59:59.999000Z"},
-        {999, "1970-01-01T00:00:00.999000Z"},
-    };
-    char text[TIME_TEXT_SIZE];
-
-    (void)state;
-    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-        micro_time_format(cases[i].wall_ms, text);
-        assert_string_equal(text, cases[i].text);
-    }
-}
-
-struct mark {
-    struct recent_entry recent;
-    int number;
-};
-
-static unsigned forgotten;
-
-static void forget(struct recent_entry *entry)
-{
-    forgotten++;
-    free(entry);
-}
-
-static void what_was_used_longest_ago_is_forgotten_first(void **state)
-{
-    struct recent *recent = recent_new(100, forget);
-    char keys[101][RECENT_KEY_SIZE];
-
-    (void)state;
-    forgotten = 0;
-    for (int i = 0; i < 101; i++) {
-        struct mark *mark = calloc(1, sizeof(*mark));
-        char text[16];
-
-        snprintf(text, sizeof(text), "%d", i);
-        recent_key((const char *const[]){text, NULL}, 2, keys[i]);
-        mark->number = i;
-        if (i == 100)
-            recent_use(recent, recent_find(recent, keys[0]), i);
-        recent_add(recent, &mark->recent, keys[i], i);
-    }
-    assert_int_equal(forgotten, 1);
-    assert_null(recent_find(recent, keys[1]));
-    for (int i = 0; i < 101; i++)
-        assert_true(i == 1 || ((struct mark *)recent_find(recent, keys[i]))->number == i);
-    recent_expire(recent, 99);
-    assert_int_equal(forgotten, 99);
-    assert_non_null(recent_find(recent, keys[0]));
-    assert_non_null(recent_find(recent, keys[100]));
-    recent_free(recent);
-    assert_int_equal(forgotten, 101);
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -539,8 +475,6 @@ int main(void)
         TEST(a_flush_writes_repeats_before_their_time),
         TEST(long_words_are_cut_between_characters),
         TEST(bytes_that_are_no_text_do_not_lose_an_event),
-        cmocka_unit_test(times_have_six_decimals),
-        cmocka_unit_test(what_was_used_longest_ago_is_forgotten_first),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
