@@ -110,15 +110,19 @@ static void end_series(struct event_series *series)
     event_series_free(series);
 }
 
-/* The oldest gives way. A series that the API knows is not lost by that, only late. */
+/* A series that the API knows is not lost without a place in the queue, only late. */
+static bool can_be_late(const struct event_series *series)
+{
+    return series->written > 0 && !series->forgotten;
+}
+
+/* The oldest gives way. */
 static void make_room(struct events *events)
 {
     struct event_series *oldest = TAILQ_FIRST(&events->waiting);
 
-    if (events->waiting_count < QUEUE_MAX)
-        return;
     leave_queue(oldest);
-    if (oldest->written > 0 && !oldest->forgotten)
+    if (can_be_late(oldest))
         return;
     events->overflowed++;
     end_series(oldest);
@@ -128,7 +132,10 @@ static void wait_in_queue(struct event_series *series)
 {
     struct events *events = series->events;
 
-    make_room(events);
+    if (events->waiting_count >= QUEUE_MAX && can_be_late(series))
+        return;
+    if (events->waiting_count >= QUEUE_MAX)
+        make_room(events);
     TAILQ_INSERT_TAIL(&events->waiting, series, order);
     events->waiting_count++;
     series->waiting = true;

@@ -426,7 +426,6 @@ static void release_read(struct lease *lease)
 void lease_release(struct lease *lease, void (*released)(void *context), void *context)
 {
     bool held = lease_held(lease);
-    bool renewing = lease->operation != NULL;
 
     lease->released = released;
     lease->released_context = context;
@@ -436,8 +435,6 @@ void lease_release(struct lease *lease, void (*released)(void *context), void *c
     operation_cancel(&lease->operation);
     uv_timer_stop(&lease->deadline);
     uv_timer_start(&lease->retry, on_release_time, held ? (uint64_t)attempt_ms(lease) : 0, 0);
-    if (held && renewing)
-        release_read(lease); /* the renewal may have arrived: what is there now? */
-    else if (held)
-        release_write(lease);
+    if (held)
+        release_write(lease); /* a renewal that was under way and arrived shows as a conflict */
 }

@@ -376,6 +376,35 @@ static void few_are_in_flight_and_the_oldest_give_way(void **state)
     assert_int_equal(api_count_in_log(scene->api, "\"overflowed\":\"496\""), 1);
 }
 
+static void a_repeat_that_lost_its_place_is_only_late(void **state)
+{
+    struct scene *scene = *state;
+    char name[32];
+
+    tell(scene, "weather", "same");
+    await_requests(scene, 1);
+    scene->hold = true;
+    for (int i = 0; i < 1004; i++) {
+        snprintf(name, sizeof(name), "source-%d", i);
+        tell(scene, name, "down");
+        if (i == 3)
+            tell(scene, "weather", "same"); /* the first of those that wait */
+    }
+    api_run_until_count(scene->api, &scene->held_count, 4);
+    scene->hold = false;
+    for (unsigned i = 0; i < 4; i++)
+        serve(scene, scene->held[i]);
+    scene->held_count = 0;
+    flush(scene);
+    assert_int_equal(scene->creates, 1005);
+    assert_int_equal(scene->patches, 0);
+    flush(scene);
+    assert_int_equal(scene->patches, 1);
+    events_free(scene->events);
+    scene->events = NULL;
+    assert_int_equal(api_count_in_log(scene->api, "dropped"), 0);
+}
+
 static void repeats_while_it_is_on_its_way_follow_it(void **state)
 {
     struct scene *scene = *state;
@@ -470,6 +499,7 @@ int main(void)
         TEST(a_refused_repeat_is_not_hammered),
         TEST(ever_new_words_of_one_object_end_at_its_budget),
         TEST(few_are_in_flight_and_the_oldest_give_way),
+        TEST(a_repeat_that_lost_its_place_is_only_late),
         TEST(repeats_while_it_is_on_its_way_follow_it),
         TEST(a_flush_waits_no_longer_than_it_says),
         TEST(a_flush_writes_repeats_before_their_time),
