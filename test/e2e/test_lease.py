@@ -10,7 +10,7 @@ import pytest
 from child import Child, wait_for
 
 BUILD = pathlib.Path(os.environ.get("SLUICE_BUILD", pathlib.Path(__file__).resolve().parents[2] / "build/release"))
-DURATION, DEADLINE, RETRY = 3000, 2000, 300
+DURATION, DEADLINE, RETRY = 5000, 4000, 400
 
 
 class Holder(Child):
@@ -84,8 +84,8 @@ def test_a_killed_leader_is_followed_when_its_time_is_over(cluster, namespace, h
     first.kill()
     second.wait_for("acquired")
     assert_never_both(first, second)
-    # The other waited for as long as the record says, from when it last saw it change.
-    assert second.times("acquired")[0] - first.times("write")[-1] >= DURATION - RETRY * 2
+    # The other counts the whole duration, and from later than the first counts its deadline.
+    assert second.times("acquired")[0] - first.times("write")[-1] >= DURATION - DEADLINE
     assert record(cluster, namespace)["holderIdentity"] == second.name
     assert record(cluster, namespace)["leaseTransitions"] == 1
 
