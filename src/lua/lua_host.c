@@ -95,22 +95,19 @@ static struct host_request *find_request(const struct lua_host *host, uint64_t i
     return request;
 }
 
-/* Sends what waits; a request that cannot be sent fails alone. */
+/* Sends what waits; a request that cannot be sent fails alone. Whoever is told so may begin and
+ * cancel others, so the walk begins anew. */
 static void send_waiting(struct lua_host *host)
 {
     struct host_request *request = host->requests;
 
     while (request) {
-        struct host_request *next = request->next;
+        struct error *error = request->sent ? NULL : request->send(request);
 
-        if (!request->sent) {
-            struct error *error = request->send(request);
-
-            request->sent = true;
-            if (error)
-                fail_request(request, error);
-        }
-        request = next;
+        request->sent = true;
+        if (error)
+            fail_request(request, error);
+        request = error ? host->requests : request->next;
     }
 }
 
@@ -255,7 +252,9 @@ static void ended(void *context, struct error *error)
         return;
     }
     error_free(error);
-    error = host->requests || was_loading ? lua_host_start(host) : NULL;
+    /* Whoever was told of a failure may have begun a call, which has started it. */
+    error = host->state == HOST_DOWN && (host->requests || was_loading) ? lua_host_start(host)
+                                                                        : NULL;
     if (error) {
         fail_all(host, error);
         runtime_generation_loaded(host->generation, error, NULL);
@@ -346,12 +345,13 @@ static void fail_overdue(struct lua_host *host, int64_t now_ms)
     struct host_request *request = host->requests;
 
     while (request) {
-        struct host_request *next = request->next;
+        bool overdue = now_ms >= request->deadline_ms;
 
-        if (now_ms >= request->deadline_ms)
+        if (overdue)
             fail_request(request, error_new(ERROR_TRANSIENT, "Timeout",
                                             "no answer within the time for this call"));
-        request = next;
+        /* Whoever is told may begin and cancel others, so the walk begins anew. */
+        request = overdue ? host->requests : request->next;
     }
 }
 
