@@ -39,21 +39,12 @@ static void generate_free(struct generate *generate)
     free(generate);
 }
 
-static struct error *send_simple(struct host_request *request, const char *op)
-{
-    _cleanup_(json) json_t *json =
-        json_pack("{s:s, s:I}", "op", op, "call", (json_int_t)request->id);
-
-    return json ? lua_host_send(request->host, json, NULL, 0) : error_out_of_memory();
-}
-
 static void generate_cancel(struct operation *operation)
 {
     struct generate *generate =
         (struct generate *)((char *)operation - offsetof(struct generate, operation));
 
-    if (generate->request.host && generate->request.sent)
-        error_free(send_simple(&generate->request, "cancel"));
+    lua_host_cancel(&generate->request);
     generate_free(generate);
 }
 
@@ -147,8 +138,10 @@ static void primitive_done(void *context, struct error *error, const json_t *val
 
     error_free(error);
     error = json ? lua_host_send(request->host, json, bytes, length) : error_out_of_memory();
-    if (error)
+    if (error) {
+        lua_host_cancel(request);
         finish(generate, error, NULL);
+    }
 }
 
 static struct error *protocol(const char *what)

@@ -105,6 +105,9 @@ struct error *lua_host_start(struct lua_host *host) __attribute__((warn_unused_r
 struct error *lua_host_begin(struct lua_host *host, struct host_request *request)
     __attribute__((warn_unused_result));
 
+/* Tells the host's process to drop what it has of the request. */
+void lua_host_cancel(struct host_request *request);
+
 /* The request is over: the host forgets it. */
 void lua_host_end(struct host_request *request);
 

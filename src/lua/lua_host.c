@@ -74,6 +74,18 @@ void lua_host_end(struct host_request *request)
     request->previous = NULL;
 }
 
+void lua_host_cancel(struct host_request *request)
+{
+    if (!request->host || !request->sent)
+        return;
+    _cleanup_(json) json_t *json =
+        json_pack("{s:s, s:I}", "op", "cancel", "call", (json_int_t)request->id);
+
+    /* A host that cannot be told is at its end anyway. */
+    if (json)
+        error_free(lua_host_send(request->host, json, NULL, 0));
+}
+
 static void fail_request(struct host_request *request, struct error *error)
 {
     lua_host_end(request);
@@ -347,9 +359,11 @@ static void fail_overdue(struct lua_host *host, int64_t now_ms)
     while (request) {
         bool overdue = now_ms >= request->deadline_ms;
 
-        if (overdue)
+        if (overdue) {
+            lua_host_cancel(request);
             fail_request(request, error_new(ERROR_TRANSIENT, "Timeout",
                                             "no answer within the time for this call"));
+        }
         /* Whoever is told may begin and cancel others, so the walk begins anew. */
         request = overdue ? host->requests : request->next;
     }

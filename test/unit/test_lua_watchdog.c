@@ -229,6 +229,38 @@ static void a_call_past_its_time_fails_alone(void **state)
     lua_world_free(world);
 }
 
+static void a_host_forgets_calls_that_ran_out_of_time(void **state)
+{
+    struct lua_world *world = impatient_world(
+        modules_with("local alive = setmetatable({}, { __mode = 'k' })",
+                     "if config.count then\n"
+                     "  for _ = 1, 200 do local t = {} for i = 1, 10000 do t[i] = {} end end\n"
+                     "  local n = 0 for _ in pairs(alive) do n = n + 1 end\n"
+                     "  return { data = 'alive ' .. n }\n"
+                     "end\n"
+                     "alive[ctx] = true\n"
+                     "log.info('began')\n"
+                     "time.sleep(50)\n"
+                     "return { data = 'x' }"));
+    _cleanup_(source) struct source *source = source_of("g", "{}", "");
+    struct generated calls[10] = {0};
+
+    (void)state;
+    for (size_t i = 0; i < 10; i++)
+        generate_begin(world, &(struct generator_call){.source = source, .timeout_ms = 5000},
+                       &calls[i]);
+    while (occurrences(world, "began") < 10)
+        turn(world);
+    world->ahead_ms += 6000;
+    for (size_t i = 0; i < 10; i++) {
+        generate_wait(&calls[i]);
+        assert_string_equal(calls[i].error->reason, "Timeout");
+        generated_free(&calls[i]);
+    }
+    assert_call(world, "{\"count\": true}", "alive 0");
+    lua_world_free(world);
+}
+
 static void a_call_that_was_never_sent_can_be_cancelled(void **state)
 {
     struct lua_world *world = impatient_world(modules_for_all());
@@ -301,6 +333,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_call_may_begin_where_another_fails),
         cmocka_unit_test(calls_may_be_cancelled_where_another_fails),
         cmocka_unit_test(a_call_past_its_time_fails_alone),
+        cmocka_unit_test(a_host_forgets_calls_that_ran_out_of_time),
         cmocka_unit_test(a_call_that_was_never_sent_can_be_cancelled),
         cmocka_unit_test(a_call_can_be_cancelled_at_every_turn_of_the_loop),
         cmocka_unit_test(a_runtime_may_end_while_its_hosts_still_load),
