@@ -119,6 +119,9 @@ struct error *lua_host_send(struct lua_host *host, const json_t *json, const voi
  * come back is killed. */
 void lua_host_watch(struct lua_host *host, int64_t now_ms);
 
+/* True if its process runs Lua, by its own account. */
+bool lua_host_running(const struct lua_host *host);
+
 struct error *lua_host_init(struct lua_host *host, struct generation *generation, const char *kind)
     __attribute__((warn_unused_result));
 void lua_host_clear(struct lua_host *host);

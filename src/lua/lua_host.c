@@ -407,6 +407,11 @@ static void check_loading(struct lua_host *host, int64_t now_ms)
     host_process_kill(host->process);
 }
 
+bool lua_host_running(const struct lua_host *host)
+{
+    return host->process && atomic_load(&host->page->call) != 0;
+}
+
 void lua_host_watch(struct lua_host *host, int64_t now_ms)
 {
     fail_overdue(host, now_ms);

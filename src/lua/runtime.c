@@ -88,10 +88,14 @@ static void end_retired(struct lua_runtime *runtime)
     }
 }
 
+/* A host may still run what nobody waits for any more. */
 static bool watched(const struct lua_runtime *runtime)
 {
+    const struct generation *current = runtime->current;
+
     return runtime->retired || runtime->loading ||
-           (runtime->current && !generation_idle(runtime->current));
+           (current && (!generation_idle(current) || lua_host_running(&current->generator) ||
+                        lua_host_running(&current->policy)));
 }
 
 static void watch_hosts(struct generation *generation, int64_t now_ms)

@@ -261,6 +261,23 @@ static void a_host_forgets_calls_that_ran_out_of_time(void **state)
     lua_world_free(world);
 }
 
+static void a_host_that_hangs_in_a_cancelled_call_is_killed_all_the_same(void **state)
+{
+    struct lua_world *world = impatient_world(modules_for_all());
+    struct generated call = {0};
+
+    (void)state;
+    pid_t before = host_pid("generator");
+    generate_start(world, "{\"hang\": true}", &call);
+    for (int i = 0; i < 3; i++)
+        turn(world);
+    operation_cancel(&call.operation);
+    while (kill(before, 0) == 0) /* until it was reaped */
+        turn(world);
+    assert_call(world, "{}", "done");
+    lua_world_free(world);
+}
+
 static void a_call_that_was_never_sent_can_be_cancelled(void **state)
 {
     struct lua_world *world = impatient_world(modules_for_all());
@@ -334,6 +351,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(calls_may_be_cancelled_where_another_fails),
         cmocka_unit_test(a_call_past_its_time_fails_alone),
         cmocka_unit_test(a_host_forgets_calls_that_ran_out_of_time),
+        cmocka_unit_test(a_host_that_hangs_in_a_cancelled_call_is_killed_all_the_same),
         cmocka_unit_test(a_call_that_was_never_sent_can_be_cancelled),
         cmocka_unit_test(a_call_can_be_cancelled_at_every_turn_of_the_loop),
         cmocka_unit_test(a_runtime_may_end_while_its_hosts_still_load),
