@@ -83,14 +83,15 @@ static void take_question(struct host *host)
 {
     lua_State *lua = host->lua;
     struct buffer json = BUFFER_INIT;
+    uint64_t id = message_id(lua, "ask");
 
     lua_rawgeti(lua, LUA_REGISTRYINDEX, host->entry);
     message_text(lua, "type");
     lua_getfield(lua, 1, "request");
-    int status = host_bounded_call(host, lua, 2, 1);
+    int status = host_bounded_call(host, lua, id, 2, 1);
 
     buffer_appendf(&json, "{\"op\":\"verdict\",\"ask\":%llu,\"value\":",
-                   (unsigned long long)message_id(lua, "ask"));
+                   (unsigned long long)id);
     size_t head = json.length;
     struct error *error = status == 0 ? lua_json_encode(lua, -1, &json) : NULL;
     if (status != 0 || error) {

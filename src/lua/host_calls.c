@@ -73,9 +73,9 @@ static void leave(struct host *host)
     host->running = NULL;
 }
 
-int host_bounded_call(struct host *host, lua_State *lua, int count, int results)
+int host_bounded_call(struct host *host, lua_State *lua, uint64_t id, int count, int results)
 {
-    struct host_call bounded = {.thread = lua};
+    struct host_call bounded = {.id = id, .thread = lua};
 
     enter(host, &bounded);
     int status = lua_pcall(lua, count, results, 0);
@@ -239,7 +239,7 @@ static int primitive(lua_State *lua)
     size_t length = 0;
     const char *bytes = luaL_optlstring(lua, 3, NULL, &length);
 
-    if (!call || call->thread != lua || call->id == 0 || !lua_isyieldable(lua))
+    if (!call || call->thread != lua || call->id == 0 || host->policy || !lua_isyieldable(lua))
         return luaL_error(lua,
                           "%s: cannot be called here: not while a module loads, nor inside "
                           "require, table.sort, string.gsub or a coroutine of the module's own",

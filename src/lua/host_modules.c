@@ -225,7 +225,7 @@ void host_modules_start(struct host *host)
         lua_pushcfunction(lua, load_module);
         lua_pushvalue(lua, 2);
         lua_pushlightuserdata(lua, (void *)module);
-        if (host_bounded_call(host, lua, 2, 0) != 0) {
+        if (host_bounded_call(host, lua, 0, 2, 0) != 0) {
             send_load_failure(lua, module);
             return;
         }

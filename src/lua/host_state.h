@@ -60,8 +60,9 @@ void host_call_begin(struct host *host, uint64_t id);
  * popped. An id of no such call is ignored: the core's cancel and our messages cross. */
 void host_call_answer(struct host *host, uint64_t id, int count);
 void host_call_cancel(struct host *host, uint64_t id);
-/* Runs the function below its `count` arguments under a budget of its own, as lua_pcall does. */
-int host_bounded_call(struct host *host, lua_State *lua, int count, int results);
+/* Runs the function below its `count` arguments under a budget of its own, as lua_pcall does. `id`
+ * is the question that it answers; 0 while modules load. */
+int host_bounded_call(struct host *host, lua_State *lua, uint64_t id, int count, int results);
 
 #define HOST_CALL_BUCKETS 1024
 

@@ -1,6 +1,8 @@
 /* Questions to policies, over a real policy host. */
 #include "lua_world.h"
 
+/* No hook strikes inside a C function: only the watchdog ends this. */
+#define HANG "(('a'):rep(50000)):find('.-.-.-.-b')"
 
 struct answer {
     struct lua_world *world;
@@ -279,6 +281,30 @@ static void a_question_can_be_cancelled_at_every_turn_of_the_loop(void **state)
     lua_world_free(world);
 }
 
+static void a_policy_that_hangs_in_c_denies_and_the_others_are_asked_again(void **state)
+{
+    struct lua_world *world = lua_world_prepare();
+    struct lua_runtime_options options = lua_world_options(world);
+    struct answer guilty = {0}, innocent = {0};
+
+    (void)state;
+    options.call_cpu_ms = 200;
+    world->runtime = lua_runtime_new(&options);
+    lua_world_load(world, policies("if request.hang then " HANG " end return true", NULL));
+    pid_t before = host_pid("policy");
+    ask_begin(world, "t", "{\"hang\": true}", &guilty);
+    ask_begin(world, "t", "{\"fine\": true}", &innocent);
+    ask_wait(&guilty);
+    assert_false(guilty.allowed);
+    assert_string_equal(guilty.reason, "it ran for too long without coming back and was stopped");
+    ask_wait(&innocent);
+    assert_true(innocent.allowed);
+    assert_int_not_equal(host_pid("policy"), before);
+    answer_free(&guilty);
+    answer_free(&innocent);
+    lua_world_free(world);
+}
+
 int main(int argc, char **argv)
 {
     LUA_WORLD_MAIN(argc, argv);
@@ -293,6 +319,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_killed_policy_host_answers_all_the_same),
         cmocka_unit_test(silence_denies),
         cmocka_unit_test(a_question_can_be_cancelled_at_every_turn_of_the_loop),
+        cmocka_unit_test(a_policy_that_hangs_in_c_denies_and_the_others_are_asked_again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
