@@ -20,7 +20,8 @@ struct question {
     char *type;
     json_t *json;      /* the request */
     char *key;         /* of the cache */
-    uv_timer_t *timer; /* answers from the cache on the loop's next turn */
+    json_t *verdict;   /* what the cache had; NULL if it is asked */
+    uv_timer_t *timer; /* gives that on the loop's next turn */
     policy_answered done;
     void *context;
 };
@@ -36,6 +37,7 @@ static void question_free(struct question *question)
     if (question->timer)
         uv_close((uv_handle_t *)question->timer, timer_closed);
     json_decref(question->json);
+    json_decref(question->verdict);
     free(question->type);
     free(question->key);
     free(question);
@@ -146,15 +148,8 @@ static void question_failed(struct host_request *request, struct error *error)
 static void answer_remembered(uv_timer_t *timer)
 {
     struct question *question = timer->data;
-    const json_t *verdict =
-        question->runtime->current
-            ? json_object_get(question->runtime->current->answers, question->key)
-            : NULL;
 
-    if (verdict)
-        answer_verdict(question, verdict);
-    else
-        deny(question, "the policies are being replaced; ask again");
+    answer_verdict(question, question->verdict);
 }
 
 static struct error *start_remembered(struct question *question)
@@ -199,7 +194,10 @@ struct error *lua_ask_policy(struct lua_runtime *runtime, const char *type, cons
     question->context = context;
     struct error *error = question->type && question->key ? NULL : error_out_of_memory();
     if (!error)
-        error = json_object_get(runtime->current->answers, question->key)
+        question->verdict =
+            json_incref(json_object_get(runtime->current->answers, question->key));
+    if (!error)
+        error = question->verdict
                     ? start_remembered(question)
                     : lua_host_begin(&runtime->current->policy, &question->request);
     if (error) {

@@ -305,6 +305,47 @@ static void a_policy_that_hangs_in_c_denies_and_the_others_are_asked_again(void 
     lua_world_free(world);
 }
 
+struct asking {
+    struct lua_world *world;
+    struct answer answer;
+    unsigned asked;
+};
+
+/* One question is in flight whenever the loop looks for what its hosts say. */
+static void ask_before_polling(uv_prepare_t *prepare)
+{
+    struct asking *asking = prepare->data;
+
+    if (asking->answer.operation)
+        return;
+    if (asking->answer.done && !asking->answer.allowed)
+        fail_msg("question %u was denied: %s", asking->asked, asking->answer.reason);
+    answer_free(&asking->answer);
+    ask_begin(asking->world, "t", "{}", &asking->answer);
+    asking->asked++;
+}
+
+static void an_answer_that_is_remembered_survives_a_load(void **state)
+{
+    struct lua_world *world = lua_world_new(policies("return true", NULL));
+    struct asking asking = {.world = world};
+    uv_prepare_t prepare = {.data = &asking};
+
+    (void)state;
+    assert_allowed(world, "t", "{}", "");
+    uv_prepare_init(&world->loop, &prepare);
+    uv_prepare_start(&prepare, ask_before_polling);
+    for (int i = 0; i < 10; i++)
+        lua_world_load(world, policies("return true", NULL));
+    uv_prepare_stop(&prepare);
+    uv_close((uv_handle_t *)&prepare, NULL);
+    ask_wait(&asking.answer);
+    assert_true(asking.answer.allowed);
+    answer_free(&asking.answer);
+    assert_true(asking.asked > 10);
+    lua_world_free(world);
+}
+
 int main(int argc, char **argv)
 {
     LUA_WORLD_MAIN(argc, argv);
@@ -320,6 +361,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(silence_denies),
         cmocka_unit_test(a_question_can_be_cancelled_at_every_turn_of_the_loop),
         cmocka_unit_test(a_policy_that_hangs_in_c_denies_and_the_others_are_asked_again),
+        cmocka_unit_test(an_answer_that_is_remembered_survives_a_load),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
