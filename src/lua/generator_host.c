@@ -90,8 +90,7 @@ static void take_question(struct host *host)
     lua_getfield(lua, 1, "request");
     int status = host_bounded_call(host, lua, id, 2, 1);
 
-    buffer_appendf(&json, "{\"op\":\"verdict\",\"ask\":%llu,\"value\":",
-                   (unsigned long long)id);
+    buffer_appendf(&json, "{\"op\":\"verdict\",\"ask\":%llu,\"value\":", (unsigned long long)id);
     size_t head = json.length;
     struct error *error = status == 0 ? lua_json_encode(lua, -1, &json) : NULL;
     if (status != 0 || error) {

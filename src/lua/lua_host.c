@@ -234,6 +234,20 @@ static void give_up_loading(struct lua_host *host, struct error *verdict)
     runtime_generation_loaded(host->generation, verdict, host->loading_origin);
 }
 
+/* Start after start died: with the module that it was loading, if it came that far. */
+static struct error *crashed_loading(const struct lua_host *host, struct error *ended)
+{
+    struct error *error;
+
+    if (!host->loading_origin)
+        return ended;
+    error = error_new(ERROR_CONFIGURATION, "InvalidModule",
+                      "%s: the Lua host was %s while it was loaded", host->loading_origin,
+                      ended->message);
+    error_free(ended);
+    return error;
+}
+
 static void ended(void *context, struct error *error)
 {
     struct lua_host *host = context;
@@ -260,7 +274,8 @@ static void ended(void *context, struct error *error)
     if (host->failed_starts >= FAILED_STARTS_MAX) {
         host->failed_starts = 0;
         fail_all(host, error);
-        runtime_generation_loaded(host->generation, error, NULL);
+        runtime_generation_loaded(host->generation, crashed_loading(host, error),
+                                  host->loading_origin);
         return;
     }
     error_free(error);
@@ -322,6 +337,7 @@ struct error *lua_host_start(struct lua_host *host)
     if (error)
         return error;
     host->state = HOST_LOADING;
+    free(TAKE(host->loading_origin));
     host->seen_resumes = atomic_load(&host->page->resumes);
     host->seen_since_ms = clock_monotonic_ms(options_of(host)->clock);
     host->seen_cpu_ms = 0;

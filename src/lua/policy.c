@@ -194,12 +194,10 @@ struct error *lua_ask_policy(struct lua_runtime *runtime, const char *type, cons
     question->context = context;
     struct error *error = question->type && question->key ? NULL : error_out_of_memory();
     if (!error)
-        question->verdict =
-            json_incref(json_object_get(runtime->current->answers, question->key));
+        question->verdict = json_incref(json_object_get(runtime->current->answers, question->key));
     if (!error)
-        error = question->verdict
-                    ? start_remembered(question)
-                    : lua_host_begin(&runtime->current->policy, &question->request);
+        error = question->verdict ? start_remembered(question)
+                                  : lua_host_begin(&runtime->current->policy, &question->request);
     if (error) {
         question_free(question);
         return error;

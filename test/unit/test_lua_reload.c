@@ -2,6 +2,8 @@
  * that run while it happens. */
 #include "lua_world.h"
 
+#include "lua/generation.h"
+
 /* The modules of generation `name`: a call says where it ran, after a sleep. */
 static struct lua_module_set *modules_called(const char *name)
 {
@@ -185,6 +187,69 @@ static void a_module_that_does_not_load_is_named_and_changes_nothing(void **stat
     lua_world_free(world);
 }
 
+/* No hook strikes inside a C function: only the watchdog ends this. */
+#define HANG "return (('a'):rep(50000)):find('.-.-.-.-b')"
+
+static void a_module_that_hangs_while_it_loads_is_stopped_and_named(void **state)
+{
+    struct lua_world *world = lua_world_prepare();
+    struct lua_runtime_options options = lua_world_options(world);
+
+    (void)state;
+    options.call_cpu_ms = 200;
+    world->runtime = lua_runtime_new(&options);
+    lua_world_load(world, modules_called("good"));
+    struct lua_module_set *set = modules_shipped();
+    modules_add(set, LUA_GENERATOR, "g", HANG);
+    lua_world_try_load(world, set);
+    assert_error(world->load_error, ERROR_CONFIGURATION, "InvalidModule",
+                 "generators/g.lua: it ran for too long while it was loaded");
+    set = modules_called("bad");
+    assert_null(lua_modules_add(set, LUA_POLICY, "p", "policies/p.lua", HANG, strlen(HANG)));
+    lua_world_try_load(world, set);
+    assert_error(world->load_error, ERROR_CONFIGURATION, "InvalidModule",
+                 "policies/p.lua: it ran for too long while it was loaded");
+    assert_call(world, "{}", "good");
+    lua_world_load(world, modules_called("next"));
+    assert_call(world, "{}", "next");
+    lua_world_free(world);
+}
+
+/* The host of the generation that loads has said which module it loads. */
+static bool loads_a_module(const struct lua_world *world)
+{
+    const struct generation *loading = world->runtime->loading;
+
+    return loading && loading->generator.process &&
+           loading->generator.loading_origin &&
+           strcmp(loading->generator.loading_origin, "generators/g.lua") == 0;
+}
+
+static void a_module_that_crashes_its_host_while_it_loads_is_named(void **state)
+{
+    struct lua_world *world = lua_world_prepare();
+    struct lua_runtime_options options = lua_world_options(world);
+    struct lua_module_set *set = modules_shipped();
+
+    (void)state;
+    options.call_cpu_ms = 600000;
+    world->runtime = lua_runtime_new(&options);
+    modules_add(set, LUA_GENERATOR, "g", HANG);
+    assert_null(lua_runtime_load(world->runtime, set, lua_world_on_loaded, world, &world->loading));
+    while (world->loads == 0) {
+        pid_t pid;
+
+        if (loads_a_module(world) && host_pids("generator", &pid, 1) == 1)
+            kill(pid, SIGKILL);
+        turn(world);
+    }
+    assert_error(world->load_error, ERROR_CONFIGURATION, "InvalidModule",
+                 "generators/g.lua: the Lua host was killed by SIGKILL while it was loaded");
+    lua_world_load(world, modules_called("good"));
+    assert_call(world, "{}", "good");
+    lua_world_free(world);
+}
+
 static void a_second_load_at_once_is_refused(void **state)
 {
     struct lua_world *world = lua_world_new(modules_called("old"));
@@ -252,6 +317,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(fifty_loads_leave_neither_process_nor_descriptor_behind),
         cmocka_unit_test(a_transform_that_runs_keeps_its_generation),
         cmocka_unit_test(a_module_that_does_not_load_is_named_and_changes_nothing),
+        cmocka_unit_test(a_module_that_hangs_while_it_loads_is_stopped_and_named),
+        cmocka_unit_test(a_module_that_crashes_its_host_while_it_loads_is_named),
         cmocka_unit_test(a_second_load_at_once_is_refused),
         cmocka_unit_test(a_load_that_is_cancelled_changes_nothing),
         cmocka_unit_test(a_load_may_begin_where_a_call_ends),
