@@ -3,7 +3,8 @@
  *
  * Its two hosts are alike: a process that is given the modules, and then serves requests, each
  * known by an id. A host that dies is started again; the request that had control of it fails, the
- * others are sent again. What a request is about, host.c of the core does not know: see generate.c
+ * others are sent again. Which one that was the host's page says, and the page is as hostile as the
+ * host: a request with which host after host dies fails too. What a request is about, host.c of the core does not know: see generate.c
  * and policy.c.
  */
 #ifndef SLUICE_LUA_GENERATION_H
@@ -27,6 +28,7 @@ struct host_request {
     struct host_request *next;
     struct host_request *previous;
     bool sent;
+    unsigned suspicions; /* how many hosts have died with it without saying which call it was */
     int64_t deadline_ms; /* monotonic */
     /* Sends the request to the host; again, if an earlier one died. */
     struct error *(*send)(struct host_request *request);
@@ -49,6 +51,7 @@ struct lua_host {
     unsigned failed_starts; /* in a row */
     struct host_request *requests;
     struct error *verdict; /* why it is about to be killed: Timeout */
+    uint64_t guilty;       /* the request with whose frame it broke the protocol; 0: see the page */
     uint64_t seen_resumes; /* what the watchdog saw last, since when, and at what CPU time */
     int64_t seen_since_ms;
     int64_t seen_cpu_ms;

@@ -15,6 +15,7 @@
 #include "lua/text.h"
 
 #define FAILED_STARTS_MAX 3
+#define SUSPICIONS_MAX 3
 
 static const struct lua_runtime_options *options_of(const struct lua_host *host)
 {
@@ -189,8 +190,13 @@ static struct error *take_frame(struct lua_host *host, struct channel_frame *fra
     if (strcmp(op, "log") == 0 && id == 0)
         return NULL; /* said while loading, of no source */
     struct host_request *request = find_request(host, (uint64_t)id);
-    if (request && request->sent)
-        return request->received(request, op, frame);
+    if (request && request->sent) {
+        struct error *error = request->received(request, op, frame);
+
+        if (error && !host->guilty)
+            host->guilty = (uint64_t)id;
+        return error;
+    }
     /* The end of a request and the host's next words about it may have crossed. */
     return id > 0 && (uint64_t)id <= host->generation->runtime->last_id
                ? NULL
@@ -226,6 +232,19 @@ static struct error *blame(struct lua_host *host, struct error *ended)
     return error;
 }
 
+static void fail_suspects(struct lua_host *host, struct error *ended)
+{
+    struct host_request *request = host->requests;
+
+    while (request) {
+        bool suspect = request->suspicions >= SUSPICIONS_MAX;
+
+        if (suspect)
+            fail_request(request, blame(host, ended));
+        request = suspect ? host->requests : request->next;
+    }
+}
+
 /* The module that was being loaded never came back: starting again would end alike. */
 static void give_up_loading(struct lua_host *host, struct error *verdict)
 {
@@ -251,7 +270,7 @@ static struct error *crashed_loading(const struct lua_host *host, struct error *
 static void ended(void *context, struct error *error)
 {
     struct lua_host *host = context;
-    uint64_t culprit = atomic_load(&host->page->call);
+    uint64_t culprit = host->guilty ? host->guilty : atomic_load(&host->page->call);
     struct host_request *request = find_request(host, culprit);
     bool was_loading = host->state == HOST_LOADING;
 
@@ -260,10 +279,14 @@ static void ended(void *context, struct error *error)
     host_process_free(TAKE(host->process));
     host->state = HOST_DOWN;
     host->failed_starts += was_loading;
-    for (struct host_request *other = host->requests; other; other = other->next)
+    for (struct host_request *other = host->requests; other; other = other->next) {
+        other->suspicions += other->sent && !request;
         other->sent = false;
+    }
     if (request)
         fail_request(request, blame(host, error));
+    fail_suspects(host, error);
+    host->guilty = 0;
     atomic_store(&host->page->call, 0);
     if (was_loading && host->verdict) {
         error_free(error);
