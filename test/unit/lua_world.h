@@ -138,6 +138,12 @@ static inline char *lua_world_log(const struct lua_world *world)
     return text;
 }
 
+static inline void lua_world_forget_log(const struct lua_world *world)
+{
+    assert_int_equal(ftruncate(world->log_descriptor, 0), 0);
+    assert_int_equal(lseek(world->log_descriptor, 0, SEEK_SET), 0);
+}
+
 static inline bool lua_world_logged(const struct lua_world *world, const char *text)
 {
     _cleanup_(free) char *log = lua_world_log(world);
