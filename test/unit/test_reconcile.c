@@ -421,7 +421,7 @@ static void a_deletion_that_fails_keeps_the_finalizer_and_is_told(void **state)
     }
 }
 
-static void metrics_count_what_happened(void **state)
+static void metrics_count_what_happened_and_forget_what_is_deleted(void **state)
 {
     struct reconcile_world *world = reconcile_world_new();
 
@@ -446,6 +446,9 @@ static void metrics_count_what_happened(void **state)
         world, "externalsource_active_reconciliations{namespace=\"team\",name=\"app\"} 0\n"));
     assert_true(world_measured(
         world, "externalsource_last_success_timestamp_seconds{namespace=\"team\",name=\"app\"}"));
+    world_delete(world);
+    reconcile_once(world);
+    assert_false(world_measured(world, "name=\"app\""));
     reconcile_world_free(world);
 }
 
@@ -488,7 +491,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_deleted_source_is_withdrawn_then_removed_then_released),
         cmocka_unit_test(a_suspended_or_faulty_source_can_be_deleted),
         cmocka_unit_test(a_deletion_that_fails_keeps_the_finalizer_and_is_told),
-        cmocka_unit_test(metrics_count_what_happened),
+        cmocka_unit_test(metrics_count_what_happened_and_forget_what_is_deleted),
         cmocka_unit_test(a_status_that_cannot_be_read_is_logged_and_tried_again),
     };
 
