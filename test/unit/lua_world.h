@@ -27,7 +27,8 @@ struct lua_world {
     struct script script;
     struct scripted_catalog catalog;
     struct clock clock;
-    int64_t ahead_ms; /* of the machine's clocks */
+    int64_t ahead_ms;      /* of the machine's clocks */
+    int64_t wall_ahead_ms; /* the wall clock beyond that */
     int log_descriptor;
     struct log *log;
     struct blob_store *blobs;
@@ -57,7 +58,9 @@ struct generated {
 
 static inline int64_t lua_world_wall(void *context)
 {
-    return clock_wall_ms(&clock_system) + ((struct lua_world *)context)->ahead_ms;
+    const struct lua_world *world = context;
+
+    return clock_wall_ms(&clock_system) + world->ahead_ms + world->wall_ahead_ms;
 }
 
 static inline int64_t lua_world_monotonic(void *context)

@@ -27,7 +27,12 @@ static struct lua_world *world_of(struct lua_module_set *set, int64_t cpu_ms, in
 
 static struct lua_world *impatient_world(struct lua_module_set *set)
 {
-    return world_of(set, 200, 600000);
+    return world_of(set, 500, 600000);
+}
+
+static struct lua_world *patient_world(struct lua_module_set *set)
+{
+    return world_of(set, 600000, 600000);
 }
 
 static void turn(struct lua_world *world)
@@ -97,6 +102,7 @@ static void a_killed_host_is_started_again_and_its_calls_with_it(void **state)
                        &calls[i]);
     while (occurrences(world, "began") < 20)
         turn(world);
+    assert_call(world, "{}", "done"); /* after which no other has control */
     kill(host_pid("generator"), SIGKILL);
     for (size_t i = 0; i < 20; i++) {
         generate_wait(&calls[i]);
@@ -109,7 +115,7 @@ static void a_killed_host_is_started_again_and_its_calls_with_it(void **state)
 
 static void a_host_killed_in_the_middle_of_a_call_fails_that_call(void **state)
 {
-    struct lua_world *world = world_of(modules_for_all(), 600000, 600000);
+    struct lua_world *world = patient_world(modules_for_all());
     struct generated guilty = {0}, innocent = {0};
 
     (void)state;
@@ -184,7 +190,7 @@ static void cancel_another(struct generated *generated)
 
 static void calls_may_be_cancelled_where_another_fails(void **state)
 {
-    struct lua_world *world = world_of(modules_for_all(), 600000, 600000);
+    struct lua_world *world = patient_world(modules_for_all());
     struct generated calls[3] = {{0}};
 
     (void)state;
@@ -231,7 +237,7 @@ static void a_call_past_its_time_fails_alone(void **state)
 
 static void a_host_forgets_calls_that_ran_out_of_time(void **state)
 {
-    struct lua_world *world = impatient_world(
+    struct lua_world *world = patient_world(
         modules_with("local alive = setmetatable({}, { __mode = 'k' })",
                      "if config.count then\n"
                      "  for _ = 1, 200 do local t = {} for i = 1, 10000 do t[i] = {} end end\n"
