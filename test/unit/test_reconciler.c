@@ -95,6 +95,25 @@ static void a_failure_waits_for_its_backoff(void **state)
     reconcile_world_free(world);
 }
 
+static void a_changed_spec_does_not_wait_for_the_old_ones_backoff(void **state)
+{
+    static const char *const kinds[] = {"configuration", "transient", "upstream"};
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        _cleanup_(free) char *answers = format_string(
+            "[{\"error\": {\"message\": \"rain\", \"kind\": \"%s\", \"retry_after\": 600}}]",
+            kinds[i]);
+        struct reconcile_world *world = running_world(answers);
+
+        world_apply(world, "[{\"data\": \"mended\"}]", "");
+        wake(world);
+        assert_journal(world, "get;put;publish;status;list;");
+        assert_condition(world, "Ready", "True");
+        reconcile_world_free(world);
+    }
+}
+
 static void a_request_does_not_wait_for_the_backoff(void **state)
 {
     struct reconcile_world *world =
@@ -321,6 +340,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_new_spec_is_reconciled_at_once),
         cmocka_unit_test(a_request_is_answered_once),
         cmocka_unit_test(a_failure_waits_for_its_backoff),
+        cmocka_unit_test(a_changed_spec_does_not_wait_for_the_old_ones_backoff),
         cmocka_unit_test(a_request_does_not_wait_for_the_backoff),
         cmocka_unit_test(a_short_backoff_is_over_by_itself),
         cmocka_unit_test(what_wakes_a_source_that_runs_makes_it_run_again),
