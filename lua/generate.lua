@@ -143,19 +143,27 @@ local function run(request)
   return pack_result(generator.generate(ctx, config), token, origin)
 end
 
+--- A message to the core is JSON, and so UTF-8: of other text what is ASCII is left.
+local function sendable(text)
+  if pcall(json.encode, text) then
+    return text
+  end
+  return (text:gsub("[\128-\255]", "?"))
+end
+
 --- An error as the core takes it: {reason, message, kind, retry_after}.
 local function describe(failure)
   if type(failure) ~= "table" then
-    return { reason = "GeneratorFailed", kind = "transient", message = tostring(failure) }
+    return { reason = "GeneratorFailed", kind = "transient", message = sendable(tostring(failure)) }
   end
   local kind = failure.kind
   if kind ~= "configuration" and kind ~= "upstream" then
     kind = "transient"
   end
   return {
-    reason = type(failure.reason) == "string" and failure.reason or "GeneratorFailed",
+    reason = type(failure.reason) == "string" and sendable(failure.reason) or "GeneratorFailed",
     kind = kind,
-    message = tostring(failure.message or failure.reason or "the module raised an error without a message"),
+    message = sendable(tostring(failure.message or failure.reason or "the module raised an error without a message")),
     retry_after = type(failure.retry_after) == "number" and failure.retry_after or nil,
     path = type(failure.path) == "string" and failure.path or nil,
   }
