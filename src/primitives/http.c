@@ -53,30 +53,20 @@ static void fetch_free(void *state)
     free(fetch);
 }
 
-/* The policy's answer in the client's terms. */
+/* The policy's answer in the client's terms, which names the hop in what it says of a failure. */
 struct question {
     struct operation operation;
     struct operation *asking;
-    struct fetch *fetch;
-    char *method;
-    char *url;
     egress_decided decided;
     void *context;
 };
-
-static void question_free(struct question *question)
-{
-    free(question->method);
-    free(question->url);
-    free(question);
-}
 
 static void question_cancel(struct operation *operation)
 {
     struct question *question = (struct question *)operation;
 
     operation_cancel(&question->asking);
-    question_free(question);
+    free(question);
 }
 
 static void policy_decided(void *context, const struct policy_answer *answer)
@@ -87,9 +77,9 @@ static void policy_decided(void *context, const struct policy_answer *answer)
     struct error *denied = NULL;
 
     if (!answer->allowed)
-        denied = error_new(ERROR_CONFIGURATION, "EgressDenied", "%s %s: denied by policy: %s",
-                           question->method, question->url, answer->reason);
-    question_free(question);
+        denied =
+            error_new(ERROR_CONFIGURATION, "EgressDenied", "denied by policy: %s", answer->reason);
+    free(question);
     decided(decided_context, denied, answer->refused, answer->refused_count);
 }
 
@@ -115,17 +105,12 @@ static struct error *ask_egress(void *context, const struct egress_request *requ
         return error_out_of_memory();
     }
     question->operation.cancel = question_cancel;
-    question->fetch = fetch;
     question->decided = decided;
     question->context = decided_context;
-    question->method = strdup(request->method);
-    question->url = url_for_people(request->url);
-    struct error *error = question->method && question->url
-                              ? services->ask_policy(services->policy_context, "egress", json,
-                                                     policy_decided, question, &question->asking)
-                              : error_out_of_memory();
+    struct error *error = services->ask_policy(services->policy_context, "egress", json,
+                                               policy_decided, question, &question->asking);
     if (error) {
-        question_free(question);
+        free(question);
         return error;
     }
     *operation = &question->operation;

@@ -135,11 +135,23 @@ static void the_policy_is_asked_for_each_hop(void **state)
 
     assert_gives(state, body, "hello\n");
     assert_fails(state, body, "return not request.redirect, 'no redirects'", ERROR_CONFIGURATION,
-                 "EgressDenied", "/ok: denied by policy: no redirects");
+                 "EgressDenied", "/redirect): denied by policy: no redirects");
     assert_fails(state, body, "return request.path ~= nil, request.method .. request.host",
                  ERROR_CONFIGURATION, "EgressDenied", "denied by policy: GET127.0.0.1");
     assert_fails(state, body, "return request.source.name ~= 'app', request.module",
                  ERROR_CONFIGURATION, "EgressDenied", "denied by policy: g");
+}
+
+static void a_denial_names_its_hop_once(void **state)
+{
+    const struct server *server = *state;
+    struct lua_world *world = http_world_of(
+        state, "return { data = http.get { url = base .. '/ok?x=1' }.body }", "return false, 'no'");
+    _cleanup_(free) char *expected = format_string(
+        "generator 'g': GET http://127.0.0.1:%u/ok: denied by policy: no", server->http);
+
+    assert_call_fails(world, "{}", ERROR_CONFIGURATION, "EgressDenied", expected);
+    lua_world_free(world);
 }
 
 static void networks_that_a_policy_refuses_are_not_reached(void **state)
@@ -270,6 +282,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_blob_over_four_mebibytes_is_not_read_whole),
         cmocka_unit_test(a_status_is_an_error_unless_it_is_expected),
         cmocka_unit_test(the_policy_is_asked_for_each_hop),
+        cmocka_unit_test(a_denial_names_its_hop_once),
         cmocka_unit_test(networks_that_a_policy_refuses_are_not_reached),
         cmocka_unit_test(a_secret_goes_to_the_origin_of_its_source_only),
         cmocka_unit_test(origins_that_the_section_allows_get_secrets_too),
