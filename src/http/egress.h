@@ -62,9 +62,9 @@ struct egress_request {
     bool redirect; /* a hop that upstream asked for */
 };
 
-/* What was decided. `denied` is NULL if the hop may be made, else an error (ERROR_CONFIGURATION,
- * EgressDenied) that the receiver owns; `refused` are networks that it must not reach, valid during
- * the call. */
+/* What was decided. `denied` is NULL if the hop may be made, else an error (EgressDenied;
+ * ERROR_CONFIGURATION, or ERROR_TRANSIENT where nobody could be asked) that the receiver owns;
+ * `refused` are networks that it must not reach, valid during the call. */
 typedef void (*egress_decided)(void *context, struct error *denied, const struct network *refused,
                                size_t refused_count);
 

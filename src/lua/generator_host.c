@@ -95,7 +95,8 @@ static void take_question(struct host *host)
     struct error *error = status == 0 ? lua_json_encode(lua, -1, &json) : NULL;
     if (status != 0 || error) {
         json.length = head;
-        buffer_append_string(&json, "{\"allowed\":false,\"reason\":\"the policies failed\"}");
+        buffer_append_string(
+            &json, "{\"allowed\":false,\"failed\":true,\"reason\":\"the policies failed\"}");
         error_free(error);
     }
     buffer_append_byte(&json, '}');

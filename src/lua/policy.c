@@ -57,9 +57,10 @@ static void answer(struct question *question, const struct policy_answer *result
     done(context, result);
 }
 
-static void deny(struct question *question, const char *reason)
+static void deny(struct question *question, const char *reason, bool unanswered)
 {
-    answer(question, &(struct policy_answer){.allowed = false, .reason = reason});
+    answer(question,
+           &(struct policy_answer){.allowed = false, .reason = reason, .unanswered = unanswered});
 }
 
 /* The networks of a verdict; false if one of them is none, which denies. */
@@ -81,6 +82,12 @@ static bool read_networks(const json_t *list, struct network **networks, size_t 
     return true;
 }
 
+/* The policies ran out of memory or of instructions, which another time they may not. */
+static bool failed(const json_t *verdict)
+{
+    return json_get_boolean(verdict, "failed", false);
+}
+
 static void answer_verdict(struct question *question, const json_t *verdict)
 {
     _cleanup_(json) json_t *kept = json_incref((json_t *)verdict);
@@ -91,7 +98,8 @@ static void answer_verdict(struct question *question, const json_t *verdict)
 
     if (!read_networks(json_object_get(verdict, "refuse"), &networks, &count)) {
         deny(question,
-             "a policy named a network that is none; accepted: addresses such as 10.0.0.0/8");
+             "a policy named a network that is none; accepted: addresses such as 10.0.0.0/8",
+             false);
         return;
     }
     text_clean(&reason, text ? text : "no reason given", strlen(text ? text : "no reason given"),
@@ -99,6 +107,7 @@ static void answer_verdict(struct question *question, const json_t *verdict)
     answer(question, &(struct policy_answer){
                          .allowed = json_get_boolean(verdict, "allowed", false),
                          .reason = buffer_string(&reason),
+                         .unanswered = failed(verdict),
                          .refused = networks,
                          .refused_count = count,
                      });
@@ -132,7 +141,8 @@ static struct error *question_received(struct host_request *request, const char 
         return NULL;
     if (strcmp(op, "verdict") != 0 || !json_is_object(verdict))
         return error_new(ERROR_INTERNAL, "Protocol", "an unknown op");
-    remember(request->host->generation, question->key, verdict);
+    if (!failed(verdict))
+        remember(request->host->generation, question->key, verdict);
     answer_verdict(question, verdict);
     return NULL;
 }
@@ -141,7 +151,7 @@ static void question_failed(struct host_request *request, struct error *error)
 {
     struct error *kept = error;
 
-    deny((struct question *)request, kept->message);
+    deny((struct question *)request, kept->message, true);
     error_free(kept);
 }
 

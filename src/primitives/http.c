@@ -77,8 +77,8 @@ static void policy_decided(void *context, const struct policy_answer *answer)
     struct error *denied = NULL;
 
     if (!answer->allowed)
-        denied =
-            error_new(ERROR_CONFIGURATION, "EgressDenied", "denied by policy: %s", answer->reason);
+        denied = error_new(policy_denial_kind(answer), "EgressDenied", "denied by policy: %s",
+                           answer->reason);
     free(question);
     decided(decided_context, denied, answer->refused, answer->refused_count);
 }

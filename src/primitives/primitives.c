@@ -32,6 +32,11 @@ struct error *call_protocol_error(const char *what)
     return error_new(ERROR_INTERNAL, PROTOCOL, "the host broke the protocol: %s", what);
 }
 
+enum error_kind policy_denial_kind(const struct policy_answer *answer)
+{
+    return answer->unanswered ? ERROR_TRANSIENT : ERROR_CONFIGURATION;
+}
+
 /* Adds the origin of a URL that the manifest names; what is no URL is the module's to complain
  * about. */
 static bool add_origin(struct primitive_call *call, const char *text)

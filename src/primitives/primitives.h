@@ -28,6 +28,7 @@
 struct policy_answer {
     bool allowed;
     const char *reason; /* for people; NULL if allowed */
+    bool unanswered;    /* denied because the policies could not be asked, which may pass */
     const struct network *refused;
     size_t refused_count;
 };
@@ -50,6 +51,9 @@ struct primitive_services {
                                 struct operation **operation);
     void *policy_context;
 };
+
+/* The error of a denial: transient where nobody has denied, but nobody could be asked. */
+enum error_kind policy_denial_kind(const struct policy_answer *answer);
 
 /* The core's record of one call into a generator. */
 struct primitive_call;

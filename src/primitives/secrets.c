@@ -203,7 +203,7 @@ static void disclosure_decided(void *context, const struct policy_answer *answer
     if (answer->allowed)
         error = ask_next(call, &asked);
     else
-        error = error_new(ERROR_CONFIGURATION, "SecretDenied",
+        error = error_new(policy_denial_kind(answer), "SecretDenied",
                           "handle:text() in module '%s': %s; a policy of the type 'secrets' must "
                           "allow it",
                           call->module, answer->reason);

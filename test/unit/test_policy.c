@@ -9,6 +9,7 @@ struct answer {
     struct operation *operation;
     unsigned done;
     bool allowed;
+    bool unanswered;
     char *reason;
     struct buffer refused; /* "NETWORK;" of each */
 };
@@ -20,6 +21,7 @@ static void on_answer(void *context, const struct policy_answer *answer)
     taken->done++;
     taken->operation = NULL;
     taken->allowed = answer->allowed;
+    taken->unanswered = answer->unanswered;
     taken->reason = strdup(answer->reason ? answer->reason : "");
     for (size_t i = 0; i < answer->refused_count; i++) {
         char text[NETWORK_TEXT_SIZE];
@@ -177,6 +179,40 @@ static void whatever_goes_wrong_denies(void **state)
         assert_allowed(world, "egress", "{\"scheme\": \"https\"}", "");
         lua_world_free(world);
     }
+}
+
+static void what_failed_is_not_remembered(void **state)
+{
+    struct lua_module_set *set = modules_shipped();
+
+    (void)state;
+    modules_add(set, LUA_POLICY, "p",
+                "local n = 0\n"
+                "return { type = 't', allow = function() n = n + 1\n"
+                "  if n == 1 then while true do end end return true end }");
+    struct lua_world *world = lua_world_new(set);
+    struct answer first = ask(world, "t", "{}");
+    assert_false(first.allowed);
+    assert_string_equal(first.reason, "the policies failed");
+    assert_true(first.unanswered);
+    answer_free(&first);
+    assert_allowed(world, "t", "{}", "");
+    lua_world_free(world);
+}
+
+static void a_fetch_that_no_policy_could_be_asked_about_is_tried_again(void **state)
+{
+    struct lua_module_set *set = modules_with(
+        "", "return { data = require('http').get { url = 'http://127.0.0.1:1/' }.body }");
+
+    (void)state;
+    modules_add(set, LUA_POLICY, "p",
+                "return { type = 'egress', allow = function() while true do end end }");
+    struct lua_world *world = lua_world_new(set);
+    assert_call_fails(world, "{}", ERROR_TRANSIENT, "EgressDenied",
+                      "generator 'g': GET http://127.0.0.1:1/: denied by policy: the policies "
+                      "failed");
+    lua_world_free(world);
 }
 
 static void a_type_without_policies_is_denied(void **state)
@@ -354,6 +390,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(refused_networks_add_up),
         cmocka_unit_test(one_denial_denies),
         cmocka_unit_test(whatever_goes_wrong_denies),
+        cmocka_unit_test(what_failed_is_not_remembered),
+        cmocka_unit_test(a_fetch_that_no_policy_could_be_asked_about_is_tried_again),
         cmocka_unit_test(a_type_without_policies_is_denied),
         cmocka_unit_test(an_answer_is_asked_for_once),
         cmocka_unit_test(a_load_forgets_the_answers),
