@@ -267,7 +267,8 @@ static inline void reconciler_begin(struct reconcile_world *world, bool once)
     };
 
     world->reconciler = reconciler_new(&options);
-    assert_null(reconciler_start(world->reconciler));
+    if (!once)
+        reconciler_start(world->reconciler);
 }
 
 static inline void reconciler_end(struct reconcile_world *world)
@@ -278,9 +279,7 @@ static inline void reconciler_end(struct reconcile_world *world)
 /* Tells the reconciler of a change of the source, as the catalog would. */
 static inline void world_wake(struct reconcile_world *world, const char *name)
 {
-    const struct catalog_listener *listener = &world->lua->catalog.listener;
-
-    listener->source_changed(listener->context, "team", name);
+    reconciler_source_changed(world->reconciler, "team", name, false);
 }
 
 static inline void world_turn(struct reconcile_world *world)
@@ -298,14 +297,13 @@ static inline void world_until_reconciled(struct reconcile_world *world, unsigne
 /* One reconcile of team/app, due or not: what it did to catalog and storage is in the journal. */
 static inline void reconcile_once(struct reconcile_world *world)
 {
-    const struct catalog_listener *listener = &world->lua->catalog.listener;
     unsigned idle = world->idle;
 
     script_clear(&world->lua->script);
     buffer_free(&world->lua->catalog.events);
     reconciler_begin(world, true);
     world_wake(world, "app");
-    listener->synced(listener->context);
+    reconciler_start(world->reconciler);
     while (world->idle == idle)
         world_turn(world);
     reconciler_end(world);

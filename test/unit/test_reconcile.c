@@ -9,7 +9,7 @@ static void what_is_new_is_stored_then_published_then_told_then_collected(void *
     (void)state;
     world_apply(world, "[{\"data\": \"one\", \"token\": \"t1\"}]", "");
     reconcile_once(world);
-    assert_journal(world, "get;finalizer;put;publish;status;list;");
+    assert_journal(world, "get;finalizer;declare;put;publish;status;list;");
     assert_condition(world, "Ready", "True Succeeded stored artifact for revision 'latest@sha256:");
     assert_condition(world, "Reconciling", "");
     assert_condition(world, "Stalled", "");

@@ -42,10 +42,10 @@ static const struct {
     enum error_kind kind;
     const char *journal;
 } deletions[] = {
-    {"withdraw", ERROR_TRANSIENT, "get;withdraw failed;status;"},
+    {"withdraw", ERROR_INTERNAL, "get;withdraw failed;status;"},
     {"list", ERROR_STORAGE, "get;withdraw;list failed;status;"},
     {"remove", ERROR_STORAGE, "get;withdraw;list;remove failed;status;"},
-    {"finalizer", ERROR_TRANSIENT, "get;withdraw;list;remove;release failed;status;"},
+    {"finalizer", ERROR_INTERNAL, "get;withdraw;list;remove;release failed;status;"},
 };
 
 static void a_deletion_that_fails_keeps_the_finalizer_and_is_told(void **state)

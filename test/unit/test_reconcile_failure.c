@@ -9,7 +9,7 @@ static void a_collection_that_fails_is_no_failure_of_the_source(void **state)
     world_apply(world, "[{\"data\": \"1\"}]", "");
     script_fail(&world->lua->script, "list", ERROR_STORAGE, "StorageOperationFailed", "no list", 1);
     reconcile_once(world);
-    assert_journal(world, "get;finalizer;put;publish;status;list failed;");
+    assert_journal(world, "get;finalizer;declare;put;publish;status;list failed;");
     assert_condition(world, "Ready", "True");
     assert_true(lua_world_logged(world->lua, "old artifacts could not be removed"));
     reconcile_world_free(world);
@@ -24,7 +24,8 @@ static void a_conflict_reconciles_again_and_tells_nothing_twice(void **state)
     world_apply(world, "[{\"data\": \"1\", \"token\": \"t\", \"unless\": \"t\"}]", "");
     script_fail(&world->lua->script, "status", ERROR_CONFLICT, "Conflict", "moved on", 1);
     reconcile_once(world);
-    assert_journal(world, "get;finalizer;put;publish;status failed;get;put;publish;status;list;");
+    assert_journal(world,
+                   "get;finalizer;declare;put;publish;status failed;get;put;publish;status;list;");
     assert_condition(world, "Ready", "True");
     log = lua_world_log(world->lua);
     const char *first = strstr(log, "reconciliation succeeded");
@@ -48,7 +49,7 @@ static void a_conflict_of_the_finalizer_writes_nothing_else(void **state)
     world_apply(world, "[{\"data\": \"1\"}]", "");
     script_fail(&world->lua->script, "finalizer", ERROR_CONFLICT, "Conflict", "moved on", 1);
     reconcile_once(world);
-    assert_journal(world, "get;finalizer failed;get;finalizer;put;publish;status;list;");
+    assert_journal(world, "get;finalizer failed;get;finalizer;declare;put;publish;status;list;");
     reconcile_world_free(world);
 }
 
@@ -62,7 +63,8 @@ static const struct {
 } failures[] = {
     {"stat", ERROR_STORAGE, "StorageOperationFailed", "get;stat failed;status;", false},
     {"put", ERROR_STORAGE, "StorageOperationFailed", "get;stat;put failed;status;", false},
-    {"publish", ERROR_TRANSIENT, "ApiFailed", "get;stat;put;publish failed;status;", false},
+    {"publish", ERROR_INTERNAL, "ApiFailed", "get;stat;put;publish failed;status;", false},
+    {"declare", ERROR_CONFIGURATION, "NameConflict", "get;declare failed;status;", true},
     {"publish", ERROR_CONFIGURATION, "NameConflict", "get;stat;put;publish failed;status;", true},
 };
 
@@ -127,7 +129,7 @@ static void stalled_is_for_configuration_and_never_beside_reconciling(void **sta
 
         world_apply(world, answers, "");
         reconcile_once(world);
-        assert_journal(world, "get;finalizer;status;");
+        assert_journal(world, "get;finalizer;declare;status;");
         assert_condition(world, "Ready", ready);
         assert_condition(world, "Stalled", raised[i].stalled ? "True" : "");
         assert_condition(world, "Reconciling",
@@ -188,7 +190,7 @@ static void a_status_that_cannot_be_read_is_logged_and_tried_again(void **state)
     script_fail(&world->lua->script, "get", ERROR_TRANSIENT, "ApiFailed", "no answer", 1);
     reconcile_once(world);
     assert_journal(world, "get;");
-    assert_true(lua_world_logged(world->lua, "cannot read or write the source's status"));
+    assert_true(lua_world_logged(world->lua, "the catalog failed; trying again"));
     assert_true(lua_world_logged(world->lua, "no answer"));
     reconcile_world_free(world);
 }
@@ -271,6 +273,26 @@ static void a_message_that_is_too_long_loses_its_end_not_what_is_served(void **s
     reconcile_world_free(world);
 }
 
+static void a_catalog_that_is_away_is_asked_again_and_nobody_is_told(void **state)
+{
+    static const char *const verbs[] = {"declare", "publish", "status"};
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        struct reconcile_world *world = reconcile_world_new();
+
+        world_apply(world, "[{\"data\": \"1\"}, {\"data\": \"2\"}]", "");
+        reconcile_once(world);
+        _cleanup_(json) json_t *before = json_deep_copy(world_status(world));
+        script_fail(&world->lua->script, verbs[i], ERROR_TRANSIENT, "ApiFailed", "no answer", 1);
+        reconcile_once(world);
+        assert_true(json_equal(world_status(world), before));
+        assert_events(world, "");
+        assert_true(lua_world_logged(world->lua, "the catalog failed; trying again"));
+        reconcile_world_free(world);
+    }
+}
+
 int main(int argc, char **argv)
 {
     LUA_WORLD_MAIN(argc, argv);
@@ -287,6 +309,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_command_is_refused_before_anything_is_fetched),
         cmocka_unit_test(a_transform_module_that_is_not_there_is_stalled),
         cmocka_unit_test(a_message_that_is_too_long_loses_its_end_not_what_is_served),
+        cmocka_unit_test(a_catalog_that_is_away_is_asked_again_and_nobody_is_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

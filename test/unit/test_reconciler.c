@@ -136,8 +136,29 @@ static void a_short_backoff_is_over_by_itself(void **state)
     world_apply(world, "[{\"error\": {\"message\": \"rain\"}}, {\"data\": \"1\"}]", "");
     reconciler_begin(world, false);
     world_wake(world, "app");
-    world_until_reconciled(world, 2);
+    while (!child_revision(world))
+        world_turn(world);
+    world_until_reconciled(world, world->reconciled + 1);
     assert_condition(world, "Ready", "True");
+    reconcile_world_free(world);
+}
+
+static void a_deletion_cancels_what_runs(void **state)
+{
+    struct reconcile_world *world = reconcile_world_new();
+    const json_t *metadata;
+
+    (void)state;
+    world_apply(world, "[{\"data\": \"1\", \"seconds\": 50}]", "");
+    reconciler_begin(world, false);
+    world_wake(world, "app");
+    wait_for_log(world->lua, "asked with no token");
+    world_delete(world);
+    reconciler_source_changed(world->reconciler, "team", "app", true);
+    metadata = json_object_get(world_object(world), "metadata");
+    while (json_array_size(json_object_get(metadata, "finalizers")) > 0)
+        world_turn(world);
+    assert_journal(world, "get;finalizer;declare;get;withdraw;list;release;");
     reconcile_world_free(world);
 }
 
@@ -180,7 +201,7 @@ static void a_long_fetch_is_shown_and_no_trace_of_it_is_left(void **state)
     assert_condition(world, "Fetching", "");
     assert_condition(world, "Reconciling", "");
     assert_condition(world, "Ready", "True");
-    assert_journal(world, "get;finalizer;status;put;publish;status;list;");
+    assert_journal(world, "get;finalizer;declare;status;put;publish;status;list;");
     reconcile_world_free(world);
 }
 
@@ -202,7 +223,7 @@ static void an_outcome_waits_for_the_write_of_progress(void **state)
     world_until_reconciled(world, 1);
     assert_condition(world, "Ready", "True");
     assert_condition(world, "Fetching", "");
-    assert_journal(world, "get;finalizer;put;publish;status;status;list;");
+    assert_journal(world, "get;finalizer;declare;put;publish;status;status;list;");
     reconcile_world_free(world);
 }
 
@@ -236,7 +257,7 @@ static void work_in_flight_finishes_within_the_grace_and_nothing_new_begins(void
     script_release(&world->lua->script);
     while (!world->stopped)
         world_turn(world);
-    assert_journal(world, "get;finalizer;put;publish;status;list;");
+    assert_journal(world, "get;finalizer;declare;put;publish;status;list;");
     assert_condition(world, "Ready", "True");
     reconcile_world_free(world);
 }
@@ -306,11 +327,10 @@ static void a_reconciler_may_be_freed_at_every_turn_of_the_loop(void **state)
 static void a_source_that_is_gone_is_forgotten(void **state)
 {
     struct reconcile_world *world = running_world("[{\"data\": \"1\"}]");
-    const struct catalog_listener *listener = &world->lua->catalog.listener;
 
     (void)state;
     world_wake(world, "app");
-    listener->source_gone(listener->context, "team", "app");
+    reconciler_source_gone(world->reconciler, "team", "app");
     assert_null(reconciler_stop(world->reconciler, 600000, on_stopped, world));
     while (!world->stopped)
         world_turn(world);
@@ -318,7 +338,7 @@ static void a_source_that_is_gone_is_forgotten(void **state)
     reconcile_world_free(world);
 }
 
-static void an_outcome_that_cannot_be_written_is_logged(void **state)
+static void an_outcome_that_cannot_be_written_is_logged_and_tried_again(void **state)
 {
     struct reconcile_world *world = running_world("[{\"data\": \"1\"}]");
 
@@ -326,8 +346,8 @@ static void an_outcome_that_cannot_be_written_is_logged(void **state)
     world_annotate(world, ANNOTATION_REQUESTED_AT, "now");
     script_fail(&world->lua->script, "status", ERROR_TRANSIENT, "ApiFailed", "no answer", 1);
     wake(world);
-    assert_journal(world, "get;stat;status failed;");
-    assert_true(lua_world_logged(world->lua, "cannot read or write the source's status"));
+    assert_journal(world, "get;stat;status failed;get;stat;status;");
+    assert_true(lua_world_logged(world->lua, "the catalog failed; trying again"));
     reconcile_world_free(world);
 }
 
@@ -343,6 +363,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_changed_spec_does_not_wait_for_the_old_ones_backoff),
         cmocka_unit_test(a_request_does_not_wait_for_the_backoff),
         cmocka_unit_test(a_short_backoff_is_over_by_itself),
+        cmocka_unit_test(a_deletion_cancels_what_runs),
         cmocka_unit_test(what_wakes_a_source_that_runs_makes_it_run_again),
         cmocka_unit_test(a_long_fetch_is_shown_and_no_trace_of_it_is_left),
         cmocka_unit_test(an_outcome_waits_for_the_write_of_progress),
@@ -352,7 +373,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_call_into_lua_past_the_grace_is_cancelled),
         cmocka_unit_test(a_reconciler_may_be_freed_at_every_turn_of_the_loop),
         cmocka_unit_test(a_source_that_is_gone_is_forgotten),
-        cmocka_unit_test(an_outcome_that_cannot_be_written_is_logged),
+        cmocka_unit_test(an_outcome_that_cannot_be_written_is_logged_and_tried_again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
