@@ -391,13 +391,25 @@ static struct error *read_user(const struct entry *user, struct kube_config *con
     return error ? error : read_token(user, config);
 }
 
+static struct error *no_text(const struct file *file, const json_t *found)
+{
+    _cleanup_(buffer) struct buffer text = BUFFER_INIT;
+
+    json_describe(&text, found);
+    return invalid("%s: current-context: found %s; accepted: a string", file->path,
+                   buffer_string(&text));
+}
+
 static struct error *find_context(const struct files *files, struct entry *context)
 {
     for (size_t i = 0; i < files->count; i++) {
-        const char *name = json_get_string(files->items[i].document, "current-context");
+        const json_t *current = json_object_get(files->items[i].document, "current-context");
 
-        if (name && *name)
-            return find(files, "contexts", "context", name, "current-context", context);
+        if (current && !json_is_null(current) && !json_is_string(current))
+            return no_text(&files->items[i], current);
+        if (json_string_length(current) > 0)
+            return find(files, "contexts", "context", json_string_value(current), "current-context",
+                        context);
     }
     return invalid("%s: current-context: missing; accepted: the name of one of the contexts",
                    files->items[0].path);
@@ -411,8 +423,8 @@ static struct error *read_context(const struct files *files, const struct entry 
     const char *cluster_name = NULL;
     const char *user_name = NULL;
     const char *namespace_name = NULL;
-    struct entry cluster;
-    struct entry user;
+    struct entry cluster = {0};
+    struct entry user = {0};
     struct error *error = get_text(context, "cluster", &cluster_name);
 
     if (!error)
@@ -438,7 +450,7 @@ static struct error *read_context(const struct files *files, const struct entry 
 struct error *config_read_files(const char *paths, struct kube_config *config)
 {
     _cleanup_(files) struct files files = {.count = 0};
-    struct entry context;
+    struct entry context = {0};
     struct error *error = read_files(paths, &files);
 
     if (!error)

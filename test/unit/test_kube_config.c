@@ -96,9 +96,10 @@ static const struct bad bad[] = {
     {"[]", "config: is no kubeconfig"},
     {"a: [", "config: line 2 column 1: "},
     {GOOD_CLUSTER GOOD_USER GOOD_CONTEXT, "config: current-context: missing; accepted: the name"},
-    {GOOD_CLUSTER GOOD_USER GOOD_CONTEXT "current-context: 7", "current-context: missing"},
-    {GOOD_CLUSTER GOOD_USER GOOD_CONTEXT "current-context: y\n",
-     "config: current-context: found 'y', which is not in contexts; accepted: 'x'"},
+    {GOOD_CLUSTER GOOD_USER GOOD_CONTEXT "current-context: 7",
+     "config: current-context: found the number 7; accepted: a string"},
+    {GOOD_CLUSTER GOOD_USER GOOD_CONTEXT "current-context: z\n",
+     "config: current-context: found 'z', which is not in contexts; accepted: 'x'"},
     {CURRENT, "current-context: found 'x', which is not in contexts; accepted: none"},
     {CURRENT "contexts: {name: x}", "found 'x', which is not in contexts"},
     {CURRENT "contexts: [7, null, {name: 1}, {name: x}]",
@@ -201,12 +202,12 @@ static void json_is_a_kubeconfig_too(void **state)
 
 static void data_in_the_file_wins_over_named_files(void **state)
 {
-    _cleanup_(kube_config) struct kube_config *config = load_text(
-        *state,
-        CURRENT GOOD_CONTEXT "clusters: [{name: c, cluster: {server: 'https://h', "
-                             "certificate-authority-data: UEVN, certificate-authority: gone}}]\n"
-                             "users: [{name: u, user: {client-certificate-data: UEVN, "
-                             "client-key-data: S0VZ, client-key: gone}}]\n");
+    _cleanup_(kube_config) struct kube_config *config =
+        load_text(*state, CURRENT GOOD_CONTEXT
+                  "clusters: [{name: c, cluster: {server: 'https://h', "
+                  "certificate-authority-data: UEVN, certificate-authority: gone}}]\n"
+                  "users: [{name: u, user: {client-certificate-data: UEVN, "
+                  "client-key-data: S0VZ, client-key: gone}}]\n");
 
     assert_string_equal(config->ca_bundle, "PEM");
     assert_string_equal(config->client_certificate, "PEM");
@@ -290,9 +291,9 @@ static void the_home_directory_is_the_last_resort(void **state)
 
 static void credentials_are_for_tls_alone(void **state)
 {
-    _cleanup_(kube_config) struct kube_config *config = load_text(
-        *state, CURRENT GOOD_CONTEXT GOOD_USER
-                "clusters: [{name: c, cluster: {server: 'http://127.0.0.1:8001'}}]\n");
+    _cleanup_(kube_config) struct kube_config *config =
+        load_text(*state, CURRENT GOOD_CONTEXT GOOD_USER
+                  "clusters: [{name: c, cluster: {server: 'http://127.0.0.1:8001'}}]\n");
 
     assert_string_equal(config->server, "http://127.0.0.1:8001");
     assert_null(config->token);
