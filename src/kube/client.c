@@ -19,13 +19,16 @@ static void give_places(uv_timer_t *timer)
 {
     struct kube_client *client = timer->data;
 
-    while (client->running < KUBE_REQUESTS_MAX) {
+    /* Not for ever: one that the fence refuses takes no place, and its owner may send another. */
+    for (unsigned i = 0; i < KUBE_REQUESTS_MAX && client->running < KUBE_REQUESTS_MAX; i++) {
         struct call *call = call_next(client);
 
         if (!call)
             return;
         call_run(call);
     }
+    if (client->running < KUBE_REQUESTS_MAX)
+        client_turn_soon(client);
 }
 
 void client_turn_soon(struct kube_client *client)

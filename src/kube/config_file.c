@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/yaml.h"
+#include "http/url.h"
 #include "kube/config_sources.h"
 
 #define FILES_MAX 64
@@ -305,17 +306,21 @@ static struct error *refuse_fields(const struct entry *entry, const char *const 
 
 static struct error *read_server(const struct entry *cluster, struct kube_config *config)
 {
+    _cleanup_(url) struct url url = URL_INIT;
     const char *server = NULL;
     struct error *error = get_text(cluster, "server", &server);
     size_t length;
 
     if (error)
         return error;
-    if (!server || (strncasecmp(server, "https://", strlen("https://")) != 0 &&
-                    strncasecmp(server, "http://", strlen("http://")) != 0))
-        return invalid("%s: clusters['%s'].server: found '%s'; accepted: a URL such as "
+    error = url_parse(server ? server : "", NULL, &url);
+    if (error) {
+        _cleanup_(error) struct error *cause = error;
+
+        return invalid("%s: clusters['%s'].server: %s; accepted: one such as "
                        "https://10.0.0.1:6443",
-                       cluster->file->path, cluster->name, server ? server : "");
+                       cluster->file->path, cluster->name, cause->message);
+    }
     length = strlen(server);
     while (length > 0 && server[length - 1] == '/')
         length--;

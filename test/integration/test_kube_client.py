@@ -211,6 +211,17 @@ def test_a_wait_that_outlasts_the_patience_is_not_begun(api, client):
     assert api.count("/x") == 1
 
 
+def test_a_date_may_say_when_to_come_back(api, client):
+    api.script("/x", (503, {"Retry-After": "Fri, 01 Jan 2100 00:00:00 GMT"}, b""))
+    assert client.request("GET", "/x")["retryAfter"] == 86400000
+
+
+@pytest.mark.parametrize("value", ["Fri, 01 Jan 1999 00:00:00 GMT", "-9223372036854775808", "soon", "1.5", "0"])
+def test_what_names_no_time_to_come_is_passed_over(api, client, value):
+    api.script("/x", (503, {"Retry-After": value}, b""), ok())
+    assert client.request("GET", "/x")["code"] == 200
+
+
 def test_the_status_may_say_when_to_come_back(api, client):
     api.script("/x", status(504, "ServerTimeout", "busy", retryAfterSeconds=7200))
     assert client.request("GET", "/x")["retryAfter"] == 7200000

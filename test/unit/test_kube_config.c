@@ -112,9 +112,12 @@ static const struct bad bad[] = {
     {CURRENT "contexts: [{name: x, context: {cluster: [c]}}]",
      "contexts['x'].cluster: found a list; accepted: a string"},
     {CURRENT GOOD_CONTEXT GOOD_USER "clusters: [{name: c, cluster: {}}]",
-     "clusters['c'].server: found ''; accepted: a URL such as https://10.0.0.1:6443"},
+     "clusters['c'].server: '' is not a usable URL: "},
     {CURRENT GOOD_CONTEXT GOOD_USER "clusters: [{name: c, cluster: {server: 'h:6443'}}]",
-     "clusters['c'].server: found 'h:6443'"},
+     "clusters['c'].server: 'h:6443' is not a usable URL: "},
+    {CURRENT GOOD_CONTEXT GOOD_USER
+     "clusters: [{name: c, cluster: {server: 'https://me:hidden@h'}}]",
+     "it must not carry a user name or password"},
     {CURRENT GOOD_CONTEXT GOOD_USER
      "clusters: [{name: c, cluster: {server: 'https://h', proxy-url: 'http://p'}}]",
      "clusters['c'].proxy-url: is not supported; accepted: server, certificate-authority"},
