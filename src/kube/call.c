@@ -174,12 +174,8 @@ static void respond(struct call *call, struct kube_response *response)
 {
     _cleanup_(json) json_t *object = response->object;
 
-    if (response->reason == KUBE_UNAUTHORIZED) {
-        bool renewed = renew_token(call);
-
-        if (renewed)
-            return;
-    }
+    if (response->reason == KUBE_UNAUTHORIZED && renew_token(call))
+        return;
     if (status_may_pass(response) && try_again(call, response->retry_after_ms)) {
         log_debug(call->client->options.log, NULL, "request to the Kubernetes API is tried again",
                   "error", response->message, NULL);
@@ -193,7 +189,7 @@ static void on_answer(void *context, struct error *error, const struct http_resp
 {
     struct call *call = context;
     struct kube_client *client = call->client;
-    struct kube_response response;
+    struct kube_response response = {0};
 
     call->pending = NULL;
     if (answer) {

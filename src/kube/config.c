@@ -30,7 +30,7 @@ static struct error *read_home(struct kube_config *config)
 /* kubectl's rule: credentials are for TLS alone. */
 static void drop_credentials_without_tls(struct kube_config *config)
 {
-    if (strncasecmp(config->server, "http://", strlen("http://")) != 0)
+    if (!config->server || strncasecmp(config->server, "http://", strlen("http://")) != 0)
         return;
     free(TAKE(config->client_certificate));
     free(TAKE(config->client_key));
