@@ -313,7 +313,9 @@ static struct error *read_server(const struct entry *cluster, struct kube_config
 
     if (error)
         return error;
-    error = url_parse(server ? server : "", NULL, &url);
+    if (!server)
+        server = "";
+    error = url_parse(server, NULL, &url);
     if (error) {
         _cleanup_(error) struct error *cause = error;
 
