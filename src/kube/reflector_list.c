@@ -22,6 +22,8 @@ static struct error *ask(struct reflector *reflector, const char *continuation)
     struct error *error = buffer_error(&path);
     if (error)
         return error;
+    log_debug(reflector->options.log, NULL, "asking for a page of a list", "collection",
+              reflector->path, NULL);
     const struct kube_request request = {
         .method = "GET",
         .path = buffer_string(&path),
