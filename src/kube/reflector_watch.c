@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "kube/api_json.h"
 #include "kube/reflector_state.h"
 
 #define TIMEOUT_MIN_S 300
@@ -144,7 +145,7 @@ static void line_came(void *context, const char *text, size_t length)
 {
     struct reflector *reflector = context;
     _cleanup_(json) json_t *line = NULL;
-    struct error *error = json_parse(text, length, &line);
+    struct error *error = api_json_parse(text, length, &line);
     const char *type = json_get_string(line, "type");
     const json_t *object = json_object_get(line, "object");
 

@@ -8,14 +8,11 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "kube/api_json.h"
 
 #define MESSAGE_MAX 2048 /* bytes of a Status' message in an error */
 #define RETRY_SECONDS_MAX 86400
 #define READ_CHUNK ((size_t)64 << 10)
-
-/* JSON from a server: a NUL in a string is a string like any other, or one object could hide a
- * whole list. */
-#define JSON_FLAGS (JSON_DECODE_ANY | JSON_ALLOW_NUL)
 
 struct word {
     const char *text;
@@ -162,6 +159,16 @@ static size_t read_more(void *bytes, size_t length, void *context)
     return length;
 }
 
+/* One object that jansson refuses must not hide the others of its list. */
+static struct error *mend(const struct blob *blob, json_t **object)
+{
+    _cleanup_(free) char *text = NULL;
+    size_t length = 0;
+    struct error *error = blob_read_all(blob, (size_t)blob_length(blob), &text, &length);
+
+    return error ? error : api_json_mend(text, length, object);
+}
+
 static struct error *parse(const struct blob *blob, json_t **object)
 {
     const void *memory = blob_memory(blob);
@@ -169,18 +176,20 @@ static struct error *parse(const struct blob *blob, json_t **object)
     json_error_t fault = {0};
 
     if (memory) {
-        *object = json_loadb(memory, (size_t)blob_length(blob), JSON_FLAGS, &fault);
+        *object = json_loadb(memory, (size_t)blob_length(blob), API_JSON_FLAGS, &fault);
     } else {
         _cleanup_(free) struct reading *reading = calloc(1, sizeof(*reading));
 
         if (!reading)
             return error_out_of_memory();
         reading->blob = blob;
-        *object = json_load_callback(read_more, reading, JSON_FLAGS, &fault);
+        *object = json_load_callback(read_more, reading, API_JSON_FLAGS, &fault);
         error = TAKE(reading->error);
     }
     if (*object || error)
         return error;
+    if (api_json_mendable(&fault))
+        return mend(blob, object);
     if (json_error_code(&fault) == json_error_out_of_memory)
         return error_out_of_memory();
     return error_new(ERROR_TRANSIENT, "APIServerError",

@@ -195,6 +195,49 @@ def test_strings_with_nul_bytes_hide_nothing(cluster, bare, reflect):
     assert (told["name"], told["object"]["data"]["text"]) == ("watched", "a\0b")
 
 
+@pytest.fixture
+def things(cluster):
+    """A kind that takes anything: plural things.example.com."""
+    version = {"name": "v1", "served": True, "storage": True}
+    version["schema"] = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    names = {"kind": "Thing", "plural": "things"}
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "things.example.com"},
+        "spec": {"group": "example.com", "names": names, "scope": "Namespaced", "versions": [version]},
+    }
+    cluster.apply(definition)
+    cluster.kubectl("wait", "--for=condition=Established", "crd/things.example.com", "--timeout=60s")
+    yield "things"
+    cluster.kubectl("delete", "crd", "things.example.com", "--wait=false")
+
+
+def test_no_object_can_hide_the_others(cluster, namespace, things, reflect):
+    specs = {
+        "deep": '{"a":' * 9000 + "1" + "}" * 9000,
+        "huge-number": "99999999999999999999",
+        "nul-in-a-key": '{"a\\u0000b":1}',
+        "twice": '{"a":1,"a":2}',
+        "half-a-surrogate": '"\\ud800"',
+        "plain": '"text"',
+    }
+
+    def make(prefix):
+        for name, spec in specs.items():
+            head = f'"apiVersion":"example.com/v1","kind":"Thing","metadata":{{"name":"{prefix}-{name}"}}'
+            path = f"/apis/example.com/v1/namespaces/{namespace}/things"
+            # By kubectl, since Python's JSON gives up at such a depth.
+            cluster.kubectl("create", "--raw", path, "-f", "-", input=f'{{{head},"spec":{spec}}}')
+
+    make("listed")
+    reflector = reflect(cluster.admin, "/apis/example.com/v1", things, f"namespace={namespace}", "brief")
+    assert {told["name"] for told in reflector.until("synced")} == {f"listed-{name}" for name in specs}
+    make("watched")
+    assert reflector.changes(len(specs)) == [("new", f"watched-{name}") for name in specs]
+    assert reflector.pages() == 1
+
+
 @pytest.mark.parametrize("kill", [False, True])
 def test_an_api_server_that_comes_back_is_followed_again(cluster, bare, reflect, kill):
     create(cluster, bare, "kept")

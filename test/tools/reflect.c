@@ -2,7 +2,7 @@
  * Follows a collection of a real Kubernetes API and prints what it is told, a JSON object a line:
  * test/e2e/test_reflector.py.
  *
- *     reflect KUBECONFIG API PLURAL [namespace=NS] [selector=TEXT] [metadata] [silence=MS]
+ *     reflect KUBECONFIG API PLURAL [namespace=NS] [selector=TEXT] [metadata] [silence=MS] [brief]
  *
  * A line on standard input is answered with {"event":"state",…}; its end ends the program. What
  * counts as a change is labels, data and spec.
@@ -21,6 +21,7 @@ struct program {
     uv_pipe_t input;
     struct kube_client *client;
     struct reflector *reflector;
+    bool brief; /* without the objects */
 };
 
 static uint64_t random_bits(void *context)
@@ -53,13 +54,14 @@ static void changed(void *context, const struct reflector_object *before,
                     const struct reflector_object *now)
 {
     const struct reflector_object *object = now ? now : before;
+    const struct program *program = context;
 
-    (void)context;
     printf("{\"event\":\"%s\",\"name\":\"%s\",\"uid\":\"%s\",\"version\":\"%s\",\"object\":%s}\n",
            !before ? "new"
            : now   ? "changed"
                    : "gone",
-           object->name, object->uid, object->resource_version, object->text);
+           object->name, object->uid, object->resource_version,
+           program->brief ? "null" : object->text);
 }
 
 static void synced(void *context)
@@ -94,7 +96,8 @@ static void input_came(uv_stream_t *stream, ssize_t count, const uv_buf_t *piece
     }
 }
 
-static void read_options(int count, char **words, struct reflector_options *options)
+static void read_options(struct program *program, int count, char **words,
+                         struct reflector_options *options)
 {
     for (int i = 0; i < count; i++) {
         if (strncmp(words[i], "namespace=", 10) == 0)
@@ -105,6 +108,8 @@ static void read_options(int count, char **words, struct reflector_options *opti
             options->silence_ms = strtol(words[i] + 8, NULL, 10);
         else if (strcmp(words[i], "metadata") == 0)
             options->metadata_only = true;
+        else if (strcmp(words[i], "brief") == 0)
+            program->brief = true;
     }
 }
 
@@ -163,7 +168,7 @@ int main(int count, char **words)
         .resource = {words[2], words[3]},
         .random = random_bits,
     };
-    read_options(count - 4, words + 4, &options);
+    read_options(&program, count - 4, words + 4, &options);
     follow(&program, &options);
     blob_store_free(blobs);
     return uv_loop_close(&program.loop) ? 1 : 0;
