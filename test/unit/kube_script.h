@@ -217,6 +217,13 @@ static inline void script_start(struct script *script, uv_loop_t *loop, const st
     script->port = ntohs(address.sin_port);
 }
 
+/* Completes the answers that hang. */
+static inline void script_end_all(struct script *script)
+{
+    for (struct script_connection *c = script->first; c; c = c->next)
+        script_send(c, "0\r\n\r\n", 5);
+}
+
 /* The loop must run until it has nothing left to do. */
 static inline void script_stop(struct script *script)
 {

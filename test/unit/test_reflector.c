@@ -20,6 +20,8 @@ struct world {
     struct reflector_options options;
     struct buffer told; /* "+NAME" new, "~NAME" changed, "-NAME" gone, "!" synced; a space each */
     uint64_t draw;      /* what random gives */
+    struct clock clock;
+    int64_t skipped_ms; /* by which the clock is ahead */
     void (*on_change)(struct world *world, const struct reflector_object *before,
                       const struct reflector_object *now);
     bool free_when_synced;
@@ -54,6 +56,17 @@ static void note_synced(void *context)
         reflector_free(TAKE(world->reflector));
 }
 
+static int64_t read_wall(void *context)
+{
+    (void)context;
+    return clock_wall_ms(&clock_system);
+}
+
+static int64_t read_monotonic(void *context)
+{
+    return clock_monotonic_ms(&clock_system) + ((struct world *)context)->skipped_ms;
+}
+
 static uint64_t draw(void *context)
 {
     return ((struct world *)context)->draw;
@@ -79,9 +92,10 @@ static void world_open(struct world *world, const struct act *acts, size_t count
         .random_context = world,
     };
     assert_null(kube_client_new(&options, &world->client));
+    world->clock = (struct clock){read_wall, read_monotonic, world};
     world->options = (struct reflector_options){
         .loop = &world->loop,
-        .clock = &clock_system,
+        .clock = &world->clock,
         .log = world->log,
         .client = world->client,
         .resource = {"/api/v1", "configmaps"},
@@ -322,8 +336,15 @@ static void a_list_whose_token_expires_begins_anew(void **state)
         WATCH_HANGS_AT("20"),
     };
 
+    struct world world;
+
     (void)state;
-    PLAY(acts, "+b +a ! ");
+    world_open(&world, acts, 5);
+    world_start(&world);
+    run_until_told(&world, "+b +a ! ");
+    assert_int_equal(logged(&world, "listing the collection again"), 1);
+    assert_int_equal(logged(&world, "cannot follow"), 0);
+    world_close(&world);
 }
 
 static void another_error_in_a_stream_is_waited_out_and_then_listed(void **state)
@@ -366,15 +387,105 @@ static void a_silent_watch_is_taken_up_on_another_connection_and_then_listed(voi
         WATCH_HANGS_AT("11"),
         {.expect = {"?limit=500 "}, .body = LIST("8", OBJECT("b", "u2", "6", "1"))},
         WATCH_HANGS_AT("8"),
+        WATCH_HANGS_AT("8"),
+        {.expect = {"?limit=500 "}, .end = ACT_HANG},
     };
     struct world world;
 
     (void)state;
-    world_open(&world, acts, 6);
+    world_open(&world, acts, 8);
     world.options.silence_ms = 50;
     world_start(&world);
     run_until_told(&world, "+a ! +b -a ");
-    assert_int_equal(logged(&world, "watch is silent"), 3);
+    assert_int_equal(logged(&world, "watch is silent"), 5);
+    world_close(&world);
+}
+
+static void note_timer(uv_timer_t *timer)
+{
+    *(bool *)timer->data = true;
+}
+
+/* Lets the loop turn for this long. */
+static void idle(struct world *world, uint64_t milliseconds)
+{
+    bool over = false;
+    uv_timer_t timer = {.data = &over};
+
+    uv_timer_init(&world->loop, &timer);
+    uv_timer_start(&timer, note_timer, milliseconds, 0);
+    while (!over)
+        uv_run(&world->loop, UV_RUN_ONCE);
+    uv_close((uv_handle_t *)&timer, NULL);
+    uv_run(&world->loop, UV_RUN_NOWAIT);
+}
+
+static void a_slow_list_is_not_taken_for_a_silent_watch(void **state)
+{
+    static const char *const ends[] = {BOOKMARK("4"), EVENT("ERROR", STATUS("410", "Gone")),
+                                       "garbage\n"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        const struct act acts[] = {
+            LIST_ONE,
+            {.expect = {"watch=true"}, .body = ends[i], .end = ACT_HANG},
+            {.expect = {"?limit=500 "}, .end = ACT_HANG},
+        };
+        struct world world;
+
+        world_open(&world, acts, 3);
+        world.options.silence_ms = 20;
+        world_start(&world);
+        run_until_told(&world, "+a ! ");
+        idle(&world, 100);
+        assert_int_equal(logged(&world, "watch is silent"), 0);
+        world_close(&world);
+    }
+}
+
+static void a_watch_that_lasted_is_no_failure_though_it_told_nothing(void **state)
+{
+    static const struct act acts[] = {
+        LIST_ONE,
+        {.expect = {"watch=true"}, .body = EVENT("ERROR", STATUS("500", "InternalError"))},
+        WATCH_HANGS_AT("10"),
+        WATCH_HANGS_AT("10"),
+    };
+    struct world world;
+
+    (void)state;
+    world_open(&world, acts, 3);
+    world_start(&world);
+    run_until_told(&world, "+a ! ");
+    assert_int_equal(world.reflector->failures, 1);
+    world.skipped_ms = 1001;
+    world.script.count = 4;
+    script_end_all(&world.script);
+    run_until_told(&world, "+a ! ");
+    assert_int_equal(world.reflector->failures, 1);
+    world_close(&world);
+}
+
+static void a_watch_that_lasted_long_makes_the_next_failure_a_first_one(void **state)
+{
+    static const struct act acts[] = {
+        LIST_ONE,
+        {.expect = {"watch=true"}, .body = EVENT("ERROR", STATUS("500", "InternalError"))},
+        WATCH_HANGS_AT("10"),
+        WATCH_HANGS_AT("10"),
+    };
+    struct world world;
+
+    (void)state;
+    world_open(&world, acts, 3);
+    world_start(&world);
+    run_until_told(&world, "+a ! ");
+    world.skipped_ms = 10001;
+    world.script.count = 4;
+    script_end_all(&world.script);
+    run_until_told(&world, "+a ! ");
+    assert_int_equal(world.reflector->failures, 0);
     world_close(&world);
 }
 
@@ -711,6 +822,9 @@ int main(void)
         cmocka_unit_test(another_error_in_a_stream_is_waited_out_and_then_listed),
         cmocka_unit_test(a_throttled_watch_goes_on_from_its_version),
         cmocka_unit_test(a_silent_watch_is_taken_up_on_another_connection_and_then_listed),
+        cmocka_unit_test(a_slow_list_is_not_taken_for_a_silent_watch),
+        cmocka_unit_test(a_watch_that_lasted_is_no_failure_though_it_told_nothing),
+        cmocka_unit_test(a_watch_that_lasted_long_makes_the_next_failure_a_first_one),
         cmocka_unit_test(garbage_in_a_stream_is_mended_by_a_list),
         cmocka_unit_test(lists_that_make_no_sense_are_tried_again),
         cmocka_unit_test(odd_json_hides_nothing),
