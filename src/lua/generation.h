@@ -4,8 +4,8 @@
  * Its two hosts are alike: a process that is given the modules, and then serves requests, each
  * known by an id. A host that dies is started again; the request that had control of it fails, the
  * others are sent again. Which one that was the host's page says, and the page is as hostile as the
- * host: a request with which host after host dies fails too. What a request is about, host.c of the core does not know: see generate.c
- * and policy.c.
+ * host: a request with which host after host dies fails too. What a request is about, host.c of the
+ * core does not know: see generate.c and policy.c.
  */
 #ifndef SLUICE_LUA_GENERATION_H
 #define SLUICE_LUA_GENERATION_H

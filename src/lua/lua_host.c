@@ -303,8 +303,8 @@ static void ended(void *context, struct error *error)
     }
     error_free(error);
     /* Whoever was told of a failure may have begun a call, which has started it. */
-    error = host->state == HOST_DOWN && (host->requests || was_loading) ? lua_host_start(host)
-                                                                        : NULL;
+    error =
+        host->state == HOST_DOWN && (host->requests || was_loading) ? lua_host_start(host) : NULL;
     if (error) {
         fail_all(host, error);
         runtime_generation_loaded(host->generation, error, NULL);

@@ -12,10 +12,10 @@
 #include <unistd.h>
 
 #include "base/digest.h"
-#include "scripted_catalog.h"
 #include "http/client.h"
 #include "lua/host.h"
 #include "lua/runtime.h"
+#include "scripted_catalog.h"
 
 /* A program whose hosts are itself begins its main with this. */
 #define LUA_WORLD_MAIN(argc, argv)                        \

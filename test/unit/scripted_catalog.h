@@ -60,9 +60,10 @@ static inline void scripted_catalog_got(struct deferred *call, struct error *fau
     ((catalog_source_done)call->done)(call->context, fault, source);
 }
 
-static inline struct error *scripted_catalog_get(struct catalog *catalog, const char *namespace_name,
-                                              const char *name, catalog_source_done done,
-                                              void *context, struct operation **operation)
+static inline struct error *scripted_catalog_get(struct catalog *catalog,
+                                                 const char *namespace_name, const char *name,
+                                                 catalog_source_done done, void *context,
+                                                 struct operation **operation)
 {
     struct scripted_catalog *world = scripted_catalog_of(catalog);
 
@@ -86,14 +87,14 @@ static inline void scripted_catalog_object_got(struct deferred *call, struct err
 }
 
 static inline struct error *scripted_catalog_get_object(struct catalog *catalog, const char *kind,
-                                                     const char *namespace_name, const char *name,
-                                                     catalog_object_done done, void *context,
-                                                     struct operation **operation)
+                                                        const char *namespace_name,
+                                                        const char *name, catalog_object_done done,
+                                                        void *context, struct operation **operation)
 {
     struct scripted_catalog *world = scripted_catalog_of(catalog);
 
-    script_call(world->script, "get-object", scripted_catalog_object_got, world, (void (*)(void))done,
-                context, operation)
+    script_call(world->script, "get-object", scripted_catalog_object_got, world,
+                (void (*)(void))done, context, operation)
         ->key = format_string("%s %s/%s", kind, namespace_name, name);
     return NULL;
 }
@@ -110,8 +111,8 @@ static inline void scripted_catalog_declared(struct deferred *call, struct error
 }
 
 static inline struct error *scripted_catalog_declare(struct catalog *catalog,
-                                                  const struct source *source, catalog_done done,
-                                                  void *context, struct operation **operation)
+                                                     const struct source *source, catalog_done done,
+                                                     void *context, struct operation **operation)
 {
     struct scripted_catalog *world = scripted_catalog_of(catalog);
 
@@ -132,10 +133,10 @@ static inline void scripted_catalog_published(struct deferred *call, struct erro
 }
 
 static inline struct error *scripted_catalog_publish(struct catalog *catalog,
-                                                  const struct source *source,
-                                                  const struct artifact_record *record,
-                                                  catalog_done done, void *context,
-                                                  struct operation **operation)
+                                                     const struct source *source,
+                                                     const struct artifact_record *record,
+                                                     catalog_done done, void *context,
+                                                     struct operation **operation)
 {
     struct scripted_catalog *world = scripted_catalog_of(catalog);
     struct deferred *call = script_call(world->script, "publish", scripted_catalog_published, world,
@@ -159,8 +160,9 @@ static inline void scripted_catalog_withdrawn(struct deferred *call, struct erro
 }
 
 static inline struct error *scripted_catalog_withdraw(struct catalog *catalog,
-                                                   const struct source *source, catalog_done done,
-                                                   void *context, struct operation **operation)
+                                                      const struct source *source,
+                                                      catalog_done done, void *context,
+                                                      struct operation **operation)
 {
     struct scripted_catalog *world = scripted_catalog_of(catalog);
 
@@ -172,7 +174,7 @@ static inline struct error *scripted_catalog_withdraw(struct catalog *catalog,
 
 /* A conflict where the object is no longer of the version that the write was made for. */
 static inline struct error *scripted_catalog_check(struct scripted_catalog *world,
-                                                const struct deferred *call)
+                                                   const struct deferred *call)
 {
     const json_t *object = scripted_catalog_source(world, call->key);
     const char *now = json_get_string(json_object_get(object, "metadata"), "resourceVersion");
@@ -198,10 +200,12 @@ static inline void scripted_catalog_status_patched(struct deferred *call, struct
     ((catalog_version_done)call->done)(call->context, error, version);
 }
 
-static inline struct error *
-scripted_catalog_patch_status(struct catalog *catalog, const struct source *source,
-                           const char *resource_version, const struct source_status *status,
-                           catalog_version_done done, void *context, struct operation **operation)
+static inline struct error *scripted_catalog_patch_status(struct catalog *catalog,
+                                                          const struct source *source,
+                                                          const char *resource_version,
+                                                          const struct source_status *status,
+                                                          catalog_version_done done, void *context,
+                                                          struct operation **operation)
 {
     struct scripted_catalog *world = scripted_catalog_of(catalog);
     struct deferred *call = script_call(world->script, "status", scripted_catalog_status_patched,
@@ -231,14 +235,15 @@ static inline void scripted_catalog_finalizer_patched(struct deferred *call, str
     ((catalog_version_done)call->done)(call->context, error, version);
 }
 
-static inline struct error *scripted_catalog_patch_finalizer(struct catalog *catalog,
-                                                          const struct source *source, bool present,
-                                                          catalog_version_done done, void *context,
-                                                          struct operation **operation)
+static inline struct error *
+scripted_catalog_patch_finalizer(struct catalog *catalog, const struct source *source, bool present,
+                                 catalog_version_done done, void *context,
+                                 struct operation **operation)
 {
     struct scripted_catalog *world = scripted_catalog_of(catalog);
-    struct deferred *call = script_call(world->script, "finalizer", scripted_catalog_finalizer_patched,
-                                        world, (void (*)(void))done, context, operation);
+    struct deferred *call =
+        script_call(world->script, "finalizer", scripted_catalog_finalizer_patched, world,
+                    (void (*)(void))done, context, operation);
 
     call->key = format_string("%s/%s", source->namespace_name, source->name);
     call->version = strdup(source->resource_version);
@@ -247,7 +252,7 @@ static inline struct error *scripted_catalog_patch_finalizer(struct catalog *cat
 }
 
 static inline void scripted_catalog_event(struct catalog *catalog, const struct source *source,
-                                       const struct catalog_event *event)
+                                          const struct catalog_event *event)
 {
     struct scripted_catalog *world = scripted_catalog_of(catalog);
 
@@ -258,7 +263,7 @@ static inline void scripted_catalog_event(struct catalog *catalog, const struct 
 }
 
 static inline const struct catalog_module *scripted_catalog_modules(struct catalog *catalog,
-                                                                 size_t *count)
+                                                                    size_t *count)
 {
     (void)catalog;
     *count = 0;
@@ -303,7 +308,7 @@ static inline void scripted_catalog_init(struct scripted_catalog *world, struct 
 
 /* Puts the key `name` with `text` into the Secret; a new one if it is not there. */
 static inline void scripted_catalog_secret(struct scripted_catalog *world, const char *secret,
-                                        const char *name, const char *text)
+                                           const char *name, const char *text)
 {
     _cleanup_(free) char *key = format_string("Secret %s", secret);
     _cleanup_(buffer) struct buffer encoded = BUFFER_INIT;

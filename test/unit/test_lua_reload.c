@@ -220,8 +220,7 @@ static bool loads_a_module(const struct lua_world *world)
 {
     const struct generation *loading = world->runtime->loading;
 
-    return loading && loading->generator.process &&
-           loading->generator.loading_origin &&
+    return loading && loading->generator.process && loading->generator.loading_origin &&
            strcmp(loading->generator.loading_origin, "generators/g.lua") == 0;
 }
 
