@@ -91,8 +91,8 @@ static void a_flush_waits_no_longer_than_it_says(void **state)
 static void long_words_are_cut_between_characters(void **state)
 {
     struct scene *scene = *state;
-    char note[2000];
-    char name[254];
+    char note[2000] = "";
+    char name[254] = "";
     char reason[300];
     struct event event = event_about(name, note);
 
