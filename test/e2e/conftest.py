@@ -7,10 +7,14 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "test" / "tools"))
+# integration/ before tools/: both have an upstream.py, and ours is the scripted one.
+sys.path[:0] = [str(ROOT / "test" / "integration"), str(ROOT / "test" / "tools")]
 
 from cluster import Cluster  # noqa: E402
+from controller import Controller, remove_sources  # noqa: E402
 from loopback import ArtifactServer, Inbox  # noqa: E402
+from team import Team  # noqa: E402
+from upstream import Upstream  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -63,3 +67,29 @@ def inbox():
     """A webhook that keeps what it is sent."""
     with Inbox() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def controller(cluster, tmp_path_factory):
+    """`sluice controller`, shared by a module's tests: one that stops it must start it again."""
+    with Controller(cluster, tmp_path_factory.mktemp("controller")) as running:
+        yield running
+        if not running.running():
+            running.expire_lease()
+            running.start()
+        remove_sources(cluster)
+        running.stop()
+
+
+@pytest.fixture
+def team(cluster, controller, namespace):
+    """A new namespace that the controller watches."""
+    return Team(cluster, namespace)
+
+
+@pytest.fixture
+def upstream():
+    """A scripted HTTP server: answer(path, body, ...), and what it was asked in `asked`."""
+    server = Upstream()
+    yield server
+    server.close()
