@@ -1,7 +1,9 @@
 """A real upstream for tests: HTTP or HTTPS on loopback, scripted path by path, remembering what it was asked."""
 
+import contextlib
 import dataclasses
 import http.server
+import socket
 import ssl
 import threading
 import time
@@ -69,15 +71,27 @@ class Handler(http.server.BaseHTTPRequestHandler):
 class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.connections = set()
+
+    def process_request(self, request, client_address):
+        self.connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request):
+        self.connections.discard(request)
+        super().shutdown_request(request)
+
     def handle_error(self, request, client_address):
         """Clients that give up are part of the tests."""
 
 
 class Upstream:
-    def __init__(self, certificate=None):
+    def __init__(self, certificate=None, port=0):
         self.answers = {}
         self.asked = []
-        self.server = Server(("127.0.0.1", 0), Handler)
+        self.server = Server(("127.0.0.1", port), Handler)
         self.server.upstream = self
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -92,5 +106,9 @@ class Upstream:
         return self.url + path
 
     def close(self):
+        """Ends it, and its open connections. Upstream(port=...) may stand in its place."""
         self.server.shutdown()
         self.server.server_close()
+        for connection in list(self.server.connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
