@@ -126,6 +126,12 @@ class Controller:
     def ready(self):
         return self.get("health", "/readyz")[0] == 200
 
+    def writes(self, namespace):
+        """What it wrote in a namespace, in order: "VERB RESOURCE[/SUBRESOURCE]"; refused requests too."""
+        asked = self.cluster.audited(f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}", namespace)
+        references = [(one["verb"], one["objectRef"]) for one in asked]
+        return [f"{verb} {'/'.join(filter(None, (it['resource'], it.get('subresource'))))}" for verb, it in references]
+
     def metrics(self, name):
         """{its labels, as in the text: value} of one metric."""
         found = {}

@@ -6,6 +6,7 @@ import tarfile
 import time
 import urllib.request
 
+FINALIZER = "source.flux.oddkin.co/externalsource-finalizer"
 REQUESTED = "reconcile.fluxcd.io/requestedAt"
 FORCED = "reconcile.fluxcd.io/forceAt"
 WATCHED = {"reconcile.fluxcd.io/watch": "Enabled"}

@@ -126,7 +126,21 @@ class Cluster:
             "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
             # Or it waits a minute for open watches when it is stopped.
             "--shutdown-send-retry-after=true",
+            f"--audit-policy-file={self._audit_policy()} --audit-log-path={self.directory / 'audit.log'}",
+            "--audit-log-mode=blocking",
         ).wait_until(lambda: self.request("GET", "/readyz")[0] == 200)
+
+    def audited(self, user, namespace, verbs=("create", "update", "patch", "delete")):
+        """What a service account asked of a namespace, in order: audit.k8s.io/v1 Events of answered requests."""
+        lines = (self.directory / "audit.log").read_text().splitlines()
+        events = [json.loads(line) for line in lines if user in line and namespace in line and line.endswith("}")]
+        return [
+            one
+            for one in events
+            if one["user"]["username"] == user
+            and one["verb"] in verbs
+            and one.get("objectRef", {}).get("namespace") == namespace
+        ]
 
     def stop_api_server(self, kill=False):
         """Stops it as an upgrade would, or kills it; data and port are kept for start_api_server()."""
@@ -331,6 +345,14 @@ class Cluster:
         with contextlib.closing(connection):
             connection.request("GET", path)
             return connection.getresponse().status == 200
+
+    def _audit_policy(self):
+        """Metadata of what service accounts ask, once it is answered; nothing of the others."""
+        path = self.directory / "audit-policy.yaml"
+        rules = [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}]
+        policy = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": rules}
+        path.write_text(yaml.safe_dump(policy))
+        return path
 
     def _etcd(self, path, body):
         connection = http.client.HTTPConnection(LOOPBACK, self._port("etcd"), timeout=30)
