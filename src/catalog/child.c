@@ -121,13 +121,26 @@ static bool has_labels(const json_t *existing, const json_t *wanted)
     return true;
 }
 
+/* Others may own it too, as long as we do. */
+static bool has_owner(const json_t *existing, const json_t *wanted)
+{
+    size_t index;
+    json_t *owner;
+
+    json_array_foreach(metadata_of(existing, "ownerReferences"), index, owner)
+    {
+        if (json_equal(owner, json_array_get(wanted, 0)))
+            return true;
+    }
+    return false;
+}
+
 bool child_object_matches(const json_t *existing, const struct source *source)
 {
     _cleanup_(json) json_t *wanted = child_object(source);
 
     return wanted && has_labels(existing, metadata_of(wanted, "labels")) &&
-           json_equal(metadata_of(existing, "ownerReferences"),
-                      metadata_of(wanted, "ownerReferences")) &&
+           has_owner(existing, metadata_of(wanted, "ownerReferences")) &&
            json_equal(json_object_get(existing, "spec"), json_object_get(wanted, "spec"));
 }
 

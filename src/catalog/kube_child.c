@@ -55,6 +55,41 @@ static struct error *name_conflict(const struct source *source)
         source->namespace_name, source->name);
 }
 
+static void cleaned(struct kube_operation *operation, const struct kube_response *response)
+{
+    if (response->reason == KUBE_NOT_FOUND || response->reason == KUBE_CONFLICT) {
+        look_again(operation, response);
+        return;
+    }
+    if (response->reason != KUBE_OK) {
+        fail(operation, response);
+        return;
+    }
+    kube_put(operation->kube, operation->kube->children, response->object);
+    kube_operation_succeed(operation);
+}
+
+/* Members of the artifact that another manager owns, such as the metadata of an earlier one,
+ * survive our apply: they are patched away. */
+static void clean_status(struct kube_operation *operation, const json_t *existing)
+{
+    const json_t *metadata = json_object_get(existing, "metadata");
+    const json_t *found = json_object_get(json_object_get(existing, "status"), "artifact");
+    _cleanup_(json) json_t *artifact = artifact_record_to_json(operation->record);
+    _cleanup_(json) json_t *body =
+        json_pack("{s:{s:s}, s:{s:o}}", "metadata", "resourceVersion",
+                  json_get_string(metadata, "resourceVersion"), "status", "artifact",
+                  artifact ? json_merge_patch(found, artifact) : NULL);
+    _cleanup_(free) char *path = path_of(operation, "status");
+    _cleanup_(free) char *query = path ? format_string("%s?fieldManager=" MANAGED_BY, path) : NULL;
+    struct kube_request request = {.method = "PATCH",
+                                   .path = body ? query : NULL,
+                                   .content_type = KUBE_MERGE_PATCH,
+                                   .body = body};
+
+    kube_operation_send(operation, &request, cleaned);
+}
+
 static void status_applied(struct kube_operation *operation, const struct kube_response *response)
 {
     if (response->reason == KUBE_NOT_FOUND) {
@@ -66,7 +101,10 @@ static void status_applied(struct kube_operation *operation, const struct kube_r
         return;
     }
     kube_put(operation->kube, operation->kube->children, response->object);
-    kube_operation_succeed(operation);
+    if (child_status_matches(response->object, operation->record))
+        kube_operation_succeed(operation);
+    else
+        clean_status(operation, response->object);
 }
 
 /* `existing` is the whole object as it is now. */
