@@ -69,6 +69,11 @@ struct error *engine_init(struct engine *engine, const struct settings *settings
 struct error *engine_start(struct engine *engine, struct catalog *catalog)
     __attribute__((warn_unused_result));
 
+/* For engine_start alone (engine_servers.c): starts the servers, and names the base URL of
+ * artifacts, which may depend on where they listen. */
+struct error *engine_start_servers(struct engine *engine) __attribute__((warn_unused_result));
+struct error *engine_name_base_url(struct engine *engine) __attribute__((warn_unused_result));
+
 /* We lead from now on. */
 void engine_lead(struct engine *engine);
 
