@@ -233,7 +233,10 @@ static const char *child_selector(const struct kube_catalog_options *options)
 {
     const char *selector = options->label_selector;
 
-    return selector && strncmp(selector, LABEL_SHARD, strlen(LABEL_SHARD)) == 0 ? selector : NULL;
+    if (!selector || strchr(selector, ',') ||
+        strncmp(selector, LABEL_SHARD, strlen(LABEL_SHARD)) != 0)
+        return NULL;
+    return selector;
 }
 
 bool kube_follow(struct kube_catalog *kube)
