@@ -159,6 +159,12 @@ static size_t read_more(void *bytes, size_t length, void *context)
     return length;
 }
 
+static struct error *no_json(const char *why)
+{
+    return error_new(ERROR_TRANSIENT, "APIServerError", "the API server's answer is no JSON: %s",
+                     why);
+}
+
 /* One object that jansson refuses must not hide the others of its list. */
 static struct error *mend(const struct blob *blob, json_t **object)
 {
@@ -166,7 +172,12 @@ static struct error *mend(const struct blob *blob, json_t **object)
     size_t length = 0;
     struct error *error = blob_read_all(blob, (size_t)blob_length(blob), &text, &length);
 
-    return error ? error : api_json_mend(text, length, object);
+    if (!error)
+        error = api_json_mend(text, length, object);
+    if (!error || error->kind != ERROR_CONFIGURATION)
+        return error;
+    _cleanup_(error) struct error *cause = error;
+    return no_json(cause->message);
 }
 
 static struct error *parse(const struct blob *blob, json_t **object)
@@ -192,9 +203,9 @@ static struct error *parse(const struct blob *blob, json_t **object)
         return mend(blob, object);
     if (json_error_code(&fault) == json_error_out_of_memory)
         return error_out_of_memory();
-    return error_new(ERROR_TRANSIENT, "APIServerError",
-                     "the API server's answer is no JSON: line %d column %d: %s", fault.line,
-                     fault.column, fault.text);
+    _cleanup_(free) char *why =
+        format_string("line %d column %d: %s", fault.line, fault.column, fault.text);
+    return why ? no_json(why) : error_out_of_memory();
 }
 
 static bool is_json(const struct http_response *answer)
