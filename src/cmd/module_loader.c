@@ -100,6 +100,18 @@ static struct error *add_directories(struct module_loader *loader, struct lua_mo
     return NULL;
 }
 
+static struct error *refuse_kind(struct module_loader *loader, const struct catalog_module *module)
+{
+    if (is_refused(loader, module->origin))
+        return NULL;
+    _cleanup_(error) struct error *error =
+        error_new(ERROR_CONFIGURATION, "InvalidModule",
+                  "%s: label " LABEL_LUA ": found '%s'; accepted: generator, policy, transform or "
+                  "library",
+                  module->origin, module->kind);
+    return refuse(loader, module->origin, error);
+}
+
 static struct error *add_catalog(struct module_loader *loader, struct lua_module_set *set)
 {
     size_t count;
@@ -107,9 +119,9 @@ static struct error *add_catalog(struct module_loader *loader, struct lua_module
 
     for (size_t i = 0; i < count; i++) {
         enum lua_module_kind kind;
-        struct error *error = lua_module_kind_parse(modules[i].kind, &kind)
-                                  ? add(loader, set, kind, &modules[i])
-                                  : NULL;
+        bool known = lua_module_kind_parse(modules[i].kind, &kind);
+        struct error *error =
+            known ? add(loader, set, kind, &modules[i]) : refuse_kind(loader, &modules[i]);
 
         if (error)
             return error;
