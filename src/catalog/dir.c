@@ -173,56 +173,46 @@ static struct error *source_moved_on(const struct source *source)
                      source->namespace_name, source->name);
 }
 
-/* Nobody looks for an ExternalArtifact file without an artifact; but the name must be free. */
-static struct error *dir_declare(struct catalog *catalog, const struct source *source,
-                                 catalog_done done, void *context, struct operation **operation)
+/* Starts `ops` on the source's ExternalArtifact file; `object` (taken) is what it is to say. */
+static struct error *start_child_work(struct catalog *catalog, const struct source *source,
+                                      json_t *object, const struct work_ops *ops, catalog_done done,
+                                      void *context, struct operation **operation)
 {
     struct dir_catalog *dir = dir_of(catalog);
     struct dir_entry *entry = dir_find_entry(dir, source->namespace_name, source->name);
     struct dir_work *work = entry ? work_new(dir, entry, context) : NULL;
 
-    if (!entry)
-        return source_moved_on(source);
-    if (!work)
-        return error_out_of_memory();
+    if (!work) {
+        json_decref(object);
+        return entry ? error_out_of_memory() : source_moved_on(source);
+    }
+    work->object = object;
     work->done.plain = done;
-    return work_start(dir->loop, &work->work, &declare_ops, operation);
+    return work_start(dir->loop, &work->work, ops, operation);
+}
+
+/* Nobody looks for an ExternalArtifact file without an artifact; but the name must be free. */
+static struct error *dir_declare(struct catalog *catalog, const struct source *source,
+                                 catalog_done done, void *context, struct operation **operation)
+{
+    return start_child_work(catalog, source, NULL, &declare_ops, done, context, operation);
 }
 
 static struct error *dir_publish(struct catalog *catalog, const struct source *source,
                                  const struct artifact_record *record, catalog_done done,
                                  void *context, struct operation **operation)
 {
-    struct dir_catalog *dir = dir_of(catalog);
-    struct dir_entry *entry = dir_find_entry(dir, source->namespace_name, source->name);
-    struct dir_work *work = entry ? work_new(dir, entry, context) : NULL;
+    json_t *object = dir_child_object(source, record, clock_wall_ms(dir_of(catalog)->clock));
 
-    if (!entry)
-        return source_moved_on(source);
-    if (!work)
-        return error_out_of_memory();
-    work->done.plain = done;
-    work->object = dir_child_object(source, record, clock_wall_ms(dir->clock));
-    if (!work->object) {
-        work_free(&work->work);
-        return error_out_of_memory();
-    }
-    return work_start(dir->loop, &work->work, &publish_ops, operation);
+    return object
+               ? start_child_work(catalog, source, object, &publish_ops, done, context, operation)
+               : error_out_of_memory();
 }
 
 static struct error *dir_withdraw(struct catalog *catalog, const struct source *source,
                                   catalog_done done, void *context, struct operation **operation)
 {
-    struct dir_catalog *dir = dir_of(catalog);
-    struct dir_entry *entry = dir_find_entry(dir, source->namespace_name, source->name);
-    struct dir_work *work = entry ? work_new(dir, entry, context) : NULL;
-
-    if (!entry)
-        return source_moved_on(source);
-    if (!work)
-        return error_out_of_memory();
-    work->done.plain = done;
-    return work_start(dir->loop, &work->work, &withdraw_ops, operation);
+    return start_child_work(catalog, source, NULL, &withdraw_ops, done, context, operation);
 }
 
 /* Writes of the source itself: on disk first, then in memory, also if nobody waits for it any more.
