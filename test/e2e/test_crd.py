@@ -213,13 +213,14 @@ def test_every_field_that_the_controller_remembers_is_kept(cluster, namespace, c
         "lastHandledReconcileAt": "2026-01-02T03:04:05Z",
         "lastHandledForceAt": "2026-01-02 03:04:05.1 +0000 UTC m=+1.5",
         "lastHandledArtifactReconcileAt": "now",
-        "retry": {"count": 2, "notBefore": "2026-01-02T03:04:05Z"},
+        "retry": {"count": 2, "notBefore": "2026-01-02T03:04:05Z", "inputsDigest": "cd"},
         "conditions": [],
         "artifact": {"revision": "latest@sha256:00"},
     }
     created("weather", spec())
     assert write_status(cluster, namespace, "weather", remembered) == remembered
     assert set(remembered) == set(STATUS)
+    assert set(remembered["retry"]) == set(STATUS["retry"]["properties"])
 
 
 @pytest.mark.parametrize(
