@@ -38,6 +38,7 @@ struct kube_operation {
     void (*answered)(struct kube_operation *operation, const struct kube_response *response);
     void (*paused)(struct kube_operation *operation);
     unsigned tries;
+    bool moved; /* an answer showed what ought to wake the source: told when the operation ends */
     json_t *wanted;                 /* of the source: the status that is to be */
     json_t *before;                 /* and the one that it replaces */
     bool present;                   /* of the finalizer */
@@ -81,6 +82,13 @@ json_t *kube_find(const struct reflector *reflector, const char *namespace_name,
 
 /* Gives a reflector what a write of ours was answered with. */
 void kube_put(struct kube_catalog *kube, struct reflector *reflector, const json_t *object);
+
+/* The same of what a read was answered with; true if it shows what ought to wake its listener,
+ * which nobody tells: the watch will hold it for old. */
+bool kube_put_read(struct kube_catalog *kube, struct reflector *reflector, const json_t *object);
+
+/* Wakes the source, if there is one (kube_follow.c). */
+void kube_wake(struct kube_catalog *kube, const char *namespace_name, const char *name);
 
 /* Makes the reflectors, not yet started (kube_follow.c); false without memory. */
 bool kube_follow(struct kube_catalog *kube);

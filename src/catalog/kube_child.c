@@ -55,6 +55,18 @@ static struct error *name_conflict(const struct source *source)
         source->namespace_name, source->name);
 }
 
+/* Our apply is no read, and yet its answer may be the first that shows a Receiver's request. */
+static void keep(struct kube_operation *operation, const json_t *object)
+{
+    const json_t *annotations = json_object_get(json_object_get(object, "metadata"), "annotations");
+    const char *requested = json_get_string(annotations, ANNOTATION_REQUESTED_AT);
+    const char *known = operation->source->artifact_requested_at;
+
+    kube_put(operation->kube, operation->kube->children, object);
+    if (requested && (!known || strcmp(requested, known) != 0))
+        operation->moved = true;
+}
+
 static void cleaned(struct kube_operation *operation, const struct kube_response *response)
 {
     if (response->reason == KUBE_NOT_FOUND || response->reason == KUBE_CONFLICT) {
@@ -65,7 +77,7 @@ static void cleaned(struct kube_operation *operation, const struct kube_response
         fail(operation, response);
         return;
     }
-    kube_put(operation->kube, operation->kube->children, response->object);
+    keep(operation, response->object);
     kube_operation_succeed(operation);
 }
 
@@ -100,7 +112,7 @@ static void status_applied(struct kube_operation *operation, const struct kube_r
         fail(operation, response);
         return;
     }
-    kube_put(operation->kube, operation->kube->children, response->object);
+    keep(operation, response->object);
     if (child_status_matches(response->object, operation->record))
         kube_operation_succeed(operation);
     else
@@ -140,7 +152,7 @@ static void applied(struct kube_operation *operation, const struct kube_response
         fail(operation, response);
         return;
     }
-    kube_put(operation->kube, operation->kube->children, response->object);
+    keep(operation, response->object);
     apply_status(operation, response->object);
 }
 

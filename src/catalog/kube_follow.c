@@ -85,6 +85,14 @@ static void wake(const struct kube_catalog *kube, const char *namespace_name, co
         listener->source_changed(listener->context, namespace_name, name, deleting);
 }
 
+void kube_wake(struct kube_catalog *kube, const char *namespace_name, const char *name)
+{
+    const struct reflector_object *source = reflector_find(kube->sources, namespace_name, name);
+
+    if (source)
+        wake(kube, source->namespace_name, source->name, is_deleting(source));
+}
+
 static void source_moved(void *context, const struct reflector_object *before,
                          const struct reflector_object *now)
 {
@@ -105,11 +113,9 @@ static void child_moved(void *context, const struct reflector_object *before,
 {
     struct kube_catalog *kube = context;
     const struct reflector_object *child = now ? now : before;
-    const struct reflector_object *source =
-        reflector_find(kube->sources, child->namespace_name, child->name);
 
-    if (source && kube->synced && !kube->writing)
-        wake(kube, source->namespace_name, source->name, is_deleting(source));
+    if (kube->synced && !kube->writing)
+        kube_wake(kube, child->namespace_name, child->name);
 }
 
 static void lua_moved(void *context, const struct reflector_object *before,

@@ -97,6 +97,19 @@ void kube_operation_send(struct kube_operation *operation, const struct kube_req
         kube_operation_fail(operation, error);
 }
 
+/* Frees it after its end was told, and wakes whom it kept asleep: that may cancel what came of the
+ * end, but not the operation any more. */
+static void end(struct kube_operation *operation)
+{
+    struct kube_catalog *kube = operation->kube;
+    _cleanup_(source) struct source *moved =
+        operation->moved ? source_ref(operation->source) : NULL;
+
+    kube_operation_free(operation);
+    if (moved)
+        kube_wake(kube, moved->namespace_name, moved->name);
+}
+
 void kube_operation_fail(struct kube_operation *operation, struct error *error)
 {
     switch (operation->shape) {
@@ -113,19 +126,19 @@ void kube_operation_fail(struct kube_operation *operation, struct error *error)
         operation->done.version(operation->context, error, NULL);
         break;
     }
-    kube_operation_free(operation);
+    end(operation);
 }
 
 void kube_operation_succeed(struct kube_operation *operation)
 {
     operation->done.plain(operation->context, NULL);
-    kube_operation_free(operation);
+    end(operation);
 }
 
 void kube_operation_succeed_with(struct kube_operation *operation, const char *resource_version)
 {
     operation->done.version(operation->context, NULL, resource_version);
-    kube_operation_free(operation);
+    end(operation);
 }
 
 json_t *kube_find(const struct reflector *reflector, const char *namespace_name, const char *name)
@@ -146,4 +159,23 @@ void kube_put(struct kube_catalog *kube, struct reflector *reflector, const json
     if (error)
         log_error(kube->options.log, NULL, error, "an answer of the API server is not kept", NULL);
     error_free(error);
+}
+
+static uint64_t fingerprint_of(const struct reflector *reflector, const json_t *object)
+{
+    const json_t *metadata = json_object_get(object, "metadata");
+    const char *namespace_name = json_get_string(metadata, "namespace");
+    const char *name = json_get_string(metadata, "name");
+    const struct reflector_object *found =
+        namespace_name && name ? reflector_find(reflector, namespace_name, name) : NULL;
+
+    return found ? found->fingerprint : 0;
+}
+
+bool kube_put_read(struct kube_catalog *kube, struct reflector *reflector, const json_t *object)
+{
+    uint64_t before = fingerprint_of(reflector, object);
+
+    kube_put(kube, reflector, object);
+    return fingerprint_of(reflector, object) != before;
 }

@@ -44,7 +44,8 @@ static void read_again(struct kube_operation *operation, const struct kube_respo
         kube_operation_fail(operation, moved_on(source));
         return;
     }
-    kube_put(operation->kube, operation->kube->sources, response->object);
+    if (kube_put_read(operation->kube, operation->kube->sources, response->object))
+        operation->moved = true;
     patch(operation);
 }
 
