@@ -78,6 +78,7 @@ GOOD = [
             "url": "https://[::1]:9/@a?b=c#d", "method": "HEAD", "insecureSkipVerify": True,
             "headersSecretRef": {"name": "headers"}, "caBundleSecretRef": {"name": "s", "key": "ca.crt"},
             "secretRef": {"name": "s"}, "certSecretRef": {"name": "s"}}})),
+    good("a transform from a ConfigMap", hook(luaFrom={"configMapKeyRef": {"name": "c", "key": "k.lua"}})),
     *[good(f"interval {text}", spec(interval=text))
       for text in ("1m", "60s", "1.5h", "1h30m", "60000ms", "0.5m0.5m", "878400h")],
     *[good(f"a path {path!r}", spec(destinationPath=path))
@@ -215,8 +216,6 @@ DIFFERENCES = [
          "a bound that the cost of CEL rules needs"),
     Case("a command", hook(command="jq", args=["-c", "."]), None, "no hook executor",
          "`sluice run` has no executor yet"),
-    Case("a transform from a ConfigMap", hook(luaFrom={"configMapKeyRef": {"name": "c", "key": "k.lua"}}), None,
-         "not supported by this version", "`sluice run` does not know luaFrom yet"),
 ]
 
 CASES = GOOD + OF_SPEC + OF_PATH + OF_GENERATOR + OF_HOOKS + DIFFERENCES
