@@ -150,6 +150,16 @@ static bool same_outcome(const struct condition *before, const struct condition 
            strcmp(before->message, after->message) == 0;
 }
 
+/* Flux's notification-controller drops what it was told within five minutes, by its text: that an
+ * artifact is served again must not read as that it was new. */
+static char *event_message(const struct reconcile *reconcile, const struct condition *before,
+                           const struct condition *after)
+{
+    if (reconcile->failure || reconcile->packed || !before || before->status != CONDITION_FALSE)
+        return strdup(after->message);
+    return format_string("recovered; %s", after->message);
+}
+
 /* An event for what is new: an artifact, a failure that was not there before, a recovery. */
 static void tell_event(struct reconcile *reconcile)
 {
@@ -157,10 +167,11 @@ static void tell_event(struct reconcile *reconcile)
     const struct condition *before =
         condition_find(&reconcile->source->status->conditions, CONDITION_READY);
     const struct condition *after = condition_find(&status->conditions, CONDITION_READY);
+    _cleanup_(free) char *message = event_message(reconcile, before, after);
     struct catalog_event event = {
         .severity = reconcile->failure ? CATALOG_WARNING : CATALOG_NORMAL,
         .reason = after->reason,
-        .message = after->message,
+        .message = message ? message : after->message,
         .revision = status->artifact ? status->artifact->revision : NULL,
     };
 
