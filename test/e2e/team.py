@@ -12,8 +12,10 @@ FORCED = "reconcile.fluxcd.io/forceAt"
 WATCHED = {"reconcile.fluxcd.io/watch": "Enabled"}
 
 
-def lua_hook(text, **fields):
-    return {"lua": text, **fields}
+def unpack(artifact):
+    """{path: text} of a tar.gz."""
+    archive = tarfile.open(fileobj=io.BytesIO(artifact), mode="r:gz")
+    return {one.name: archive.extractfile(one).read().decode() for one in archive.getmembers() if one.isfile()}
 
 
 class Team:
@@ -112,8 +114,7 @@ class Team:
     def artifact(self, name):
         """{path: text} of what the ExternalArtifact's URL serves."""
         with urllib.request.urlopen(self.child(name)["status"]["artifact"]["url"], timeout=10) as answer:
-            archive = tarfile.open(fileobj=io.BytesIO(answer.read()), mode="r:gz")
-        return {one.name: archive.extractfile(one).read().decode() for one in archive.getmembers() if one.isfile()}
+            return unpack(answer.read())
 
     def events(self, name, kind="ExternalSource", namespace=None):
         """Kubernetes Events about an object, oldest first."""
