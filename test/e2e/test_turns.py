@@ -2,7 +2,24 @@
 
 import time
 
-from team import FINALIZER, FORCED, REQUESTED, WATCHED
+import pytest
+
+from team import FINALIZER, FORCED, REQUESTED, WATCHED, Team
+from upstream import Upstream
+
+
+@pytest.fixture(scope="module", autouse=True)
+def resting(cluster, controller):
+    """A source that nobody touches while the others are tested; its interval passes meanwhile."""
+    upstream = Upstream()
+    cluster.kubectl("create", "namespace", "test-resting")
+    team = Team(cluster, "test-resting")
+    team.source("weather", upstream.answer("/", b"sunny"))
+    team.wait_ready("weather")
+    team.wait(lambda: team.events("weather"), "the event")
+    yield team, upstream, (team.get("weather"), team.child("weather"), controller.writes(team.namespace))
+    upstream.close()
+    cluster.kubectl("delete", "namespace", "test-resting", "--wait=false")
 
 
 # Conditions
@@ -125,20 +142,6 @@ def test_a_new_source_costs_four_writes_and_an_event(controller, team, upstream)
     ]
 
 
-def test_a_second_reconcile_that_finds_nothing_new_writes_nothing(controller, team, upstream):
-    # Upstream is asked again because the interval is over: nobody asks, for a request is answered in status.
-    team.source("weather", upstream.answer("/", b"sunny"), interval="1m")
-    team.wait_ready("weather")
-    team.wait(lambda: team.events("weather"), "the event")
-    source, made, written = team.get("weather"), team.child("weather"), controller.writes(team.namespace)
-    reconciled = {"namespace": team.namespace, "msg": "reconciliation succeeded"}
-    team.wait(lambda: len(controller.records(**reconciled)) == 2, "a second reconcile", timeout=90)
-    time.sleep(0.5)
-    assert len(upstream.asked) == 2
-    assert controller.writes(team.namespace) == written
-    assert (team.get("weather"), team.child("weather")) == (source, made)
-
-
 def test_what_is_none_of_its_business_wakes_no_source(controller, team, upstream):
     team.source("weather", upstream.answer("/", b"sunny"))
     team.wait_ready("weather")
@@ -156,7 +159,8 @@ def test_what_is_none_of_its_business_wakes_no_source(controller, team, upstream
 def test_a_restart_asks_no_upstream_and_writes_nothing(controller, team, upstream):
     team.source("weather", upstream.answer("/", b"sunny"), interval="1h")
     team.source("failing", upstream.answer("/failing", b"", status=404), interval="1h")
-    team.source("stalled", upstream.url + "/", interval="1h", hooks=[{"module": "nowhere"}])
+    missing = {"luaFrom": {"configMapKeyRef": {"name": "nowhere", "key": "x.lua"}}}
+    team.source("stalled", upstream.answer("/stalled", b"x"), interval="1h", hooks=[missing])
     team.wait_ready("weather")
     team.wait_ready("failing", "False")
     team.wait_stalled("stalled")
@@ -272,3 +276,12 @@ def test_one_that_never_was_ready_is_deleted_too(team, upstream):
     team.wait_ready("weather", "False")
     team.delete("externalsource", "weather", "--timeout=30s")
     assert team.child("weather") is None
+
+
+def test_a_second_reconcile_that_finds_nothing_new_writes_nothing(controller, resting):
+    team, upstream, before = resting
+    reconciled = {"namespace": team.namespace, "msg": "reconciliation succeeded"}
+    team.wait(lambda: len(controller.records(**reconciled)) > 1, "the interval to pass", timeout=90)
+    time.sleep(0.5)
+    assert len(upstream.asked) == len(controller.records(**reconciled))
+    assert (team.get("weather"), team.child("weather"), controller.writes(team.namespace)) == before
