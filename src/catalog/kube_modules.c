@@ -1,6 +1,7 @@
 /*
  * The Lua modules in ConfigMaps: those in the controller's namespace with the label
- * source.flux.oddkin.co/lua, whose value is the modules' kind; each key NAME.lua is one.
+ * source.flux.oddkin.co/lua, whose value is the modules' kind; each key NAME.lua is one. The oldest
+ * comes first, in every process: of two with one name the first is used (module_loader.h).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -99,26 +100,57 @@ static bool add(struct kube_modules *modules, const struct reflector_object *obj
            owner->namespace_name && owner->name && owner->uid;
 }
 
+/* A ConfigMap with modules. */
+struct module_object {
+    const struct reflector_object *object;
+    json_t *parsed;
+    const char *created; /* RFC 3339, which sorts as text */
+};
+
 struct reading {
-    struct kube_modules *modules;
-    struct log *log;
+    struct module_object *objects;
+    size_t count;
+    size_t capacity;
     bool failed;
 };
 
 static void read_object(void *context, const struct reflector_object *object)
 {
     struct reading *reading = context;
-    _cleanup_(json) json_t *parsed = NULL;
-    struct error *error = json_parse(object->text, object->length, &parsed);
-    const char *kind =
-        json_get_string(json_object_get(json_object_get(parsed, "metadata"), "labels"), LABEL_LUA);
+
+    if (reading->count == reading->capacity) {
+        reading->failed = true;
+        return;
+    }
+    struct module_object *read = &reading->objects[reading->count];
+    error_free(json_parse(object->text, object->length, &read->parsed));
+    if (!read->parsed)
+        return;
+    read->object = object;
+    read->created = json_get_string(json_object_get(read->parsed, "metadata"), "creationTimestamp");
+    reading->count++;
+}
+
+static int by_age(const void *first, const void *second)
+{
+    const struct module_object *a = first;
+    const struct module_object *b = second;
+    int order = strcmp(a->created ? a->created : "", b->created ? b->created : "");
+
+    return order != 0 ? order : strcmp(a->object->name, b->object->name);
+}
+
+static void read_modules(struct kube_modules *modules, struct reading *reading,
+                         const struct module_object *read)
+{
+    const json_t *labels = json_object_get(json_object_get(read->parsed, "metadata"), "labels");
+    const char *kind = json_get_string(labels, LABEL_LUA);
     const char *key;
     json_t *text;
 
-    error_free(error);
-    json_object_foreach(json_object_get(parsed, "data"), key, text)
+    json_object_foreach(json_object_get(read->parsed, "data"), key, text)
     {
-        if (kind && json_is_string(text) && !add(reading->modules, object, kind, key, text))
+        if (kind && json_is_string(text) && !add(modules, read->object, kind, key, text))
             reading->failed = true;
     }
 }
@@ -126,10 +158,22 @@ static void read_object(void *context, const struct reflector_object *object)
 void kube_modules_read(struct kube_modules *modules, const struct reflector *reflector,
                        struct log *log)
 {
-    struct reading reading = {modules, log, false};
+    size_t count = reflector_count(reflector);
+    struct reading reading = {.capacity = count};
 
     clear(modules);
-    reflector_each(reflector, read_object, &reading);
+    reading.objects = calloc(count ? count : 1, sizeof(*reading.objects));
+    if (reading.objects)
+        reflector_each(reflector, read_object, &reading);
+    else
+        reading.failed = true;
+    if (reading.count > 1)
+        qsort(reading.objects, reading.count, sizeof(*reading.objects), by_age);
+    for (size_t i = 0; i < reading.count; i++) {
+        read_modules(modules, &reading, &reading.objects[i]);
+        json_decref(reading.objects[i].parsed);
+    }
+    free(reading.objects);
     if (!reading.failed)
         return;
     clear(modules); /* half a set would be another program */

@@ -100,16 +100,42 @@ static struct error *add_directories(struct module_loader *loader, struct lua_mo
     return NULL;
 }
 
-static struct error *refuse_kind(struct module_loader *loader, const struct catalog_module *module)
+/* What is wrong with modules[index] before anybody looks at its text; NULL for nothing. A second
+ * one of a kind and name is refused: nobody takes another's place, least of all a policy's, unseen.
+ */
+static struct error *fault_of(const struct catalog_module *modules, size_t index)
 {
+    const struct catalog_module *module = &modules[index];
+    enum lua_module_kind kind;
+
+    if (!lua_module_kind_parse(module->kind, &kind))
+        return error_new(ERROR_CONFIGURATION, "InvalidModule",
+                         "%s: label " LABEL_LUA ": found '%s'; accepted: generator, policy, "
+                         "transform or library",
+                         module->origin, module->kind);
+    for (size_t i = 0; i < index; i++) {
+        if (strcmp(modules[i].kind, module->kind) == 0 &&
+            strcmp(modules[i].name, module->name) == 0)
+            return error_new(ERROR_CONFIGURATION, "InvalidModule",
+                             "%s: there is a %s '%s' already, from %s; rename one of them",
+                             module->origin, module->kind, module->name, modules[i].origin);
+    }
+    return NULL;
+}
+
+static struct error *add_from_catalog(struct module_loader *loader, struct lua_module_set *set,
+                                      const struct catalog_module *modules, size_t index)
+{
+    const struct catalog_module *module = &modules[index];
+    enum lua_module_kind kind = LUA_GENERATOR;
+
     if (is_refused(loader, module->origin))
         return NULL;
-    _cleanup_(error) struct error *error =
-        error_new(ERROR_CONFIGURATION, "InvalidModule",
-                  "%s: label " LABEL_LUA ": found '%s'; accepted: generator, policy, transform or "
-                  "library",
-                  module->origin, module->kind);
-    return refuse(loader, module->origin, error);
+    _cleanup_(error) struct error *fault = fault_of(modules, index);
+    if (fault)
+        return refuse(loader, module->origin, fault);
+    lua_module_kind_parse(module->kind, &kind);
+    return add(loader, set, kind, module);
 }
 
 static struct error *add_catalog(struct module_loader *loader, struct lua_module_set *set)
@@ -118,10 +144,7 @@ static struct error *add_catalog(struct module_loader *loader, struct lua_module
     const struct catalog_module *modules = catalog_modules(loader->options.catalog, &count);
 
     for (size_t i = 0; i < count; i++) {
-        enum lua_module_kind kind;
-        bool known = lua_module_kind_parse(modules[i].kind, &kind);
-        struct error *error =
-            known ? add(loader, set, kind, &modules[i]) : refuse_kind(loader, &modules[i]);
+        struct error *error = add_from_catalog(loader, set, modules, i);
 
         if (error)
             return error;

@@ -3,8 +3,9 @@
  * directories, the catalog), loaded at the start and loaded again when they change.
  *
  * One module that does not load must not keep the others away: it is told (log, metric, event), its
- * last good text stays, or the layer below, and the rest is loaded. Changes that come together are
- * read once, after a moment of quiet. Design: "Hot reload".
+ * last good text stays, or the layer below, and the rest is loaded. Of two in the catalog with one
+ * name the first is used, and the other refused. Changes that come together are read once, after a
+ * moment of quiet. Design: "Hot reload".
  */
 #ifndef SLUICE_CMD_MODULE_LOADER_H
 #define SLUICE_CMD_MODULE_LOADER_H

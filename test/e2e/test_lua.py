@@ -124,6 +124,22 @@ def test_an_egress_policy_denies_as_soon_as_it_is_applied_and_no_longer(team, pl
     team.wait(lambda: team.request("weather") and team.condition("weather")["status"] == "True", "it to be allowed again")
 
 
+def test_of_two_modules_with_one_name_the_older_is_used_and_the_other_told(controller, team, platform, upstream):
+    platform.module("transform", "mark", PREFIX.format(prefix="older "), "z-older")
+    team.source("weather", upstream.answer("/", b"sunny"), [{"module": "mark"}], interval="1h")
+    wait_data(team, "older sunny")
+    time.sleep(1.1)  # The time of creation has whole seconds.
+    platform.module("transform", "mark", PREFIX.format(prefix="younger "), "a-younger")
+    told = team.wait(lambda: platform.events("a-younger", "ConfigMap"), "an event on the younger")[0]
+    assert told["reason"] == "InvalidModule"
+    assert "there is a transform 'mark' already, from ConfigMap flux-system/z-older key mark.lua" in told["note"]
+    controller.restart()
+    team.reconcile("weather")
+    assert team.artifact("weather") == {"data": "older sunny"}
+    platform.delete("configmap", "z-older")
+    wait_data(team, "younger sunny")
+
+
 def test_a_config_map_elsewhere_or_without_the_label_is_no_module(team, platform):
     labels = {"source.flux.oddkin.co/lua": "generator"}
     team.config_map("hello", {"elsewhere.lua": GENERATOR.format(name="elsewhere", mark="!")}, labels)
