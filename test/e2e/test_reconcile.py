@@ -185,6 +185,20 @@ def test_what_the_reference_wrote_is_adopted_and_deleted(cluster, controller, te
     team.wait_gone("externalsource", "weather")
 
 
+def test_a_source_that_is_deleted_and_made_again_at_once_is_as_new(controller, team, upstream):
+    for number in range(5):
+        url = upstream.answer(f"/{number}", f"weather {number}".encode())
+        team.source("weather", url, interval="1h")
+        if number % 2:
+            team.wait_ready("weather")
+        team.delete("externalsource", "weather", "--timeout=30s")
+    team.source("weather", url)
+    team.wait_ready("weather")
+    assert team.artifact("weather") == {"data": "weather 4"}
+    assert team.child("weather")["metadata"]["ownerReferences"] == [owner(team.get("weather")["metadata"]["uid"])]
+    assert len(controller.files(team.namespace, "weather")) == 1
+
+
 # By other hands
 
 EDITS = {
