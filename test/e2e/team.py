@@ -32,9 +32,8 @@ class Team:
             fields["hooks"] = {"postRequest": hooks}
         fields.update(spec)
         metadata = {"name": name, "labels": labels or {}}
-        self.apply(
-            {"apiVersion": "source.flux.oddkin.co/v1alpha1", "kind": "ExternalSource", "metadata": metadata, "spec": fields}
-        )
+        kind = {"apiVersion": "source.flux.oddkin.co/v1alpha1", "kind": "ExternalSource"}
+        self.apply({**kind, "metadata": metadata, "spec": fields})
 
     def secret(self, name, labels=None, **values):
         metadata = {"name": name, "labels": labels or {}}

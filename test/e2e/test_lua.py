@@ -18,6 +18,17 @@ BROKEN = 'local x = 1\nreturn { type = "hello"\n  generate = x }\n'
 PREFIX = 'return function(data) return "{prefix}" .. data end'
 
 
+DENY_SECRET = """
+return {
+  type = "egress",
+  allow = function(request)
+    if request.url:find("/secret", 1, true) then return false, "not there" end
+    return true
+  end,
+}
+"""
+
+
 class Platform(Team):
     """The controller's namespace, with the platform team's modules."""
 
@@ -44,6 +55,7 @@ def wait_data(team, text, name="weather"):
         return team.artifact(name) == {"data": text}
 
     team.wait(is_so, f"the artifact to be {text!r}")
+    team.wait_ready(name)  # Its status follows the ExternalArtifact.
 
 
 def test_a_type_that_exists_only_in_a_config_map_works_on_a_running_controller(team, platform):
@@ -54,7 +66,6 @@ def test_a_type_that_exists_only_in_a_config_map_works_on_a_running_controller(t
     took = time.monotonic() - applied
     print(f"live after {took:.2f} s")
     assert took < 10
-    team.wait_ready("weather")
 
 
 def test_a_changed_module_wakes_the_sources_that_use_it_and_no_others(team, platform, upstream):
@@ -105,7 +116,8 @@ def test_a_deleted_module_stalls_the_sources_that_use_it(team, platform):
 
 def test_a_transform_of_the_platforms_may_require_a_library_of_its_own(team, platform, upstream):
     platform.module("library", "marks", 'return { mark = "!" }')
-    platform.module("transform", "shout", 'local marks = require "marks"\nreturn function(data) return data .. marks.mark end')
+    shout = 'local marks = require "marks"\nreturn function(data) return data .. marks.mark end'
+    platform.module("transform", "shout", shout)
     team.source("weather", upstream.answer("/", b"sunny"), [{"module": "shout"}], interval="1h")
     wait_data(team, "sunny!")
     platform.module("library", "marks", 'return { mark = "?" }')
@@ -114,10 +126,9 @@ def test_a_transform_of_the_platforms_may_require_a_library_of_its_own(team, pla
 
 def test_an_egress_policy_denies_as_soon_as_it_is_applied_and_no_longer(team, platform, upstream):
     url = upstream.answer("/secret", b"sunny")
-    deny = 'return { type = "egress", allow = function(request) if request.url:find("/secret", 1, true) then return false, "not there" end return true end }'
     team.source("weather", url, interval="1h")
     team.wait_ready("weather")
-    platform.module("policy", "deny", deny)
+    platform.module("policy", "deny", DENY_SECRET)
     team.wait(lambda: team.request("weather") and team.condition("weather")["reason"] == "EgressDenied", "a denial")
     assert "not there" in team.condition("weather")["message"]
     platform.delete("configmap", "policy-deny")
@@ -195,9 +206,11 @@ def test_a_team_never_reads_another_teams_config_map(team, cluster, upstream):
 
 
 def test_a_broken_transform_of_a_team_names_its_line_and_keeps_the_artifact(team, upstream):
-    team.source("weather", upstream.answer("/", b"sunny"), [{"name": "fine", "lua": PREFIX.format(prefix="a ")}], interval="1h")
+    fine = {"name": "fine", "lua": PREFIX.format(prefix="a ")}
+    team.source("weather", upstream.answer("/", b"sunny"), [fine], interval="1h")
     wait_data(team, "a sunny")
-    team.source("weather", upstream.url + "/", [{"name": "bad", "lua": "return function(data)\n  return data.x.y\nend"}], interval="1h")
+    bad = {"name": "bad", "lua": "return function(data)\n  return data.x.y\nend"}
+    team.source("weather", upstream.url + "/", [bad], interval="1h")
     ready = team.wait_ready("weather", "False", "HookFailed")
     assert ready["message"].startswith("hook 'bad' line 2:"), ready
     assert "Stalled" not in team.conditions("weather")

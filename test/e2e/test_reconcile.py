@@ -260,8 +260,8 @@ def test_a_source_edited_again_and_again_ends_with_the_last_edit(team, upstream)
     team.source("weather", upstream.url + "/0")
     for number in range(1, 30):
         url = {"spec": {"generator": {"http": {"url": f"{upstream.url}/{number}"}}}}
-        code, found = team.cluster.request(
-            "PATCH", f"/apis/{OURS}/namespaces/{team.namespace}/externalsources/weather", url, "application/merge-patch+json")
+        path = f"/apis/{OURS}/namespaces/{team.namespace}/externalsources/weather"
+        code, found = team.cluster.request("PATCH", path, url, "application/merge-patch+json")
         assert code == 200, found
         time.sleep(number % 5 / 200)
     team.wait_ready("weather")
