@@ -64,22 +64,6 @@ static struct error *refuse(void *context, const char *origin, const struct erro
     return NULL;
 }
 
-/* Adds to the set, or refuses what cannot be a module at all. */
-static struct error *add(struct module_loader *loader, struct lua_module_set *set,
-                         enum lua_module_kind kind, const struct catalog_module *module)
-{
-    _cleanup_(error) struct error *error = NULL;
-
-    if (is_refused(loader, module->origin))
-        return NULL;
-    error = lua_modules_add(set, kind, module->name, module->origin, module->text, module->length);
-    if (!error)
-        return NULL;
-    if (error->kind != ERROR_CONFIGURATION)
-        return TAKE(error);
-    return refuse(loader, module->origin, error);
-}
-
 static struct error *add_directories(struct module_loader *loader, struct lua_module_set *set)
 {
     const struct lua_module_filter filter = {is_refused, refuse, loader};
@@ -103,12 +87,12 @@ static struct error *add_directories(struct module_loader *loader, struct lua_mo
 /* What is wrong with modules[index] before anybody looks at its text; NULL for nothing. A second
  * one of a kind and name is refused: nobody takes another's place, least of all a policy's, unseen.
  */
-static struct error *fault_of(const struct catalog_module *modules, size_t index)
+static struct error *fault_of(const struct catalog_module *modules, size_t index,
+                              enum lua_module_kind *kind)
 {
     const struct catalog_module *module = &modules[index];
-    enum lua_module_kind kind;
 
-    if (!lua_module_kind_parse(module->kind, &kind))
+    if (!lua_module_kind_parse(module->kind, kind))
         return error_new(ERROR_CONFIGURATION, "InvalidModule",
                          "%s: label " LABEL_LUA ": found '%s'; accepted: generator, policy, "
                          "transform or library",
@@ -127,15 +111,17 @@ static struct error *add_from_catalog(struct module_loader *loader, struct lua_m
                                       const struct catalog_module *modules, size_t index)
 {
     const struct catalog_module *module = &modules[index];
-    enum lua_module_kind kind = LUA_GENERATOR;
+    enum lua_module_kind kind;
 
     if (is_refused(loader, module->origin))
         return NULL;
-    _cleanup_(error) struct error *fault = fault_of(modules, index);
-    if (fault)
-        return refuse(loader, module->origin, fault);
-    lua_module_kind_parse(module->kind, &kind);
-    return add(loader, set, kind, module);
+    _cleanup_(error) struct error *error = fault_of(modules, index, &kind);
+    if (!error)
+        error =
+            lua_modules_add(set, kind, module->name, module->origin, module->text, module->length);
+    if (!error || error->kind != ERROR_CONFIGURATION)
+        return TAKE(error);
+    return refuse(loader, module->origin, error);
 }
 
 static struct error *add_catalog(struct module_loader *loader, struct lua_module_set *set)
