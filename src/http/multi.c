@@ -197,14 +197,20 @@ CURL *multi_acquire(struct multi *multi)
     return multi->spare_count > 0 ? multi->spare[--multi->spare_count] : curl_easy_init();
 }
 
+/* One that was removed while it waited for a connection still has its buffer, takes no size for it
+ * and would fail whoever comes next (curl 7.88). */
+static bool is_reusable(CURL *easy)
+{
+    curl_easy_reset(easy);
+    return curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)CURL_MAX_WRITE_SIZE) == CURLE_OK;
+}
+
 void multi_release(struct multi *multi, CURL *easy)
 {
-    if (multi->spare_count == SPARE_HANDLES) {
+    if (multi->spare_count < SPARE_HANDLES && is_reusable(easy))
+        multi->spare[multi->spare_count++] = easy;
+    else
         curl_easy_cleanup(easy);
-        return;
-    }
-    curl_easy_reset(easy);
-    multi->spare[multi->spare_count++] = easy;
 }
 
 struct error *multi_add(struct multi *multi, CURL *easy)

@@ -138,6 +138,55 @@ static void many_requests_share_one_connection(void **state)
     world_free(world);
 }
 
+/* Sends 20 requests, cancels all but the first after so many turns of the loop, and sends more one
+ * after the other. False where the turns were enough for the first. */
+static bool cancel_after(const struct nginx *nginx, const struct http_request *request,
+                         unsigned turns)
+{
+    struct world *world = world_new(nginx->server, 50, 50);
+    struct outcome outcomes[20] = {0};
+    struct operation *operations[20];
+    bool early;
+
+    for (size_t i = 0; i < 20; i++)
+        assert_null(
+            http_client_send(world->client, request, outcome_take, &outcomes[i], &operations[i]));
+    for (unsigned turn = 0; turn < turns && !outcomes[0].done; turn++)
+        uv_run(&world->loop, UV_RUN_ONCE);
+    early = !outcomes[0].done;
+    for (size_t i = 1; i < 20; i++) {
+        if (!outcomes[i].done)
+            operation_cancel(&operations[i]);
+        outcome_free(&outcomes[i]);
+    }
+    run_until(world, &outcomes[0].done);
+    assert_int_equal(outcomes[0].status, 200);
+    outcome_free(&outcomes[0]);
+    for (size_t i = 0; i < 20; i++) {
+        struct outcome outcome = fetch(world, request);
+
+        if (outcome.error)
+            fail_msg("cancelled after %u turns: %s", turns, outcome.error->message);
+        outcome_free(&outcome);
+    }
+    world_free(world);
+    return early;
+}
+
+static void requests_cancelled_while_they_wait_for_a_connection_spoil_no_later_one(void **state)
+{
+    struct nginx *nginx = nginx_or_skip(state);
+    _cleanup_(free) char *bundle = certificate_authority(nginx->server);
+    _cleanup_(free) char *url = format_string("https://localhost:%u/", nginx->port);
+    struct http_request request = request_to(url);
+    unsigned turns = 0;
+
+    request.tls.ca_bundle = bundle;
+    while (cancel_after(nginx, &request, turns))
+        turns++;
+    assert_true(turns > 3); /* the connection took its time, and they waited */
+}
+
 struct question {
     struct operation operation; /* first */
     uv_timer_t timer;
@@ -197,6 +246,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(many_requests_share_one_connection),
+        cmocka_unit_test(requests_cancelled_while_they_wait_for_a_connection_spoil_no_later_one),
         cmocka_unit_test(a_refused_network_is_not_reached_over_a_shared_connection),
     };
 
