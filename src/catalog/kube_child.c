@@ -5,7 +5,8 @@
  * the reflector holds, which is every ExternalArtifact there is; where only one shard's are
  * followed, with a request. One that seems not to be there is applied without force, so that
  * another that came in between shows as a conflict. What says already what it should is not
- * written.
+ * written. Every write names the version that was looked at: one that was on its way while another
+ * replica took over the lease must not overwrite what that one published.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -15,14 +16,19 @@
 #include "catalog/child.h"
 #include "catalog/kube_catalog.h"
 
-#define TRIES_MAX 5
-#define PAUSE_MS 50
+#define TRIES_MAX 20
+#define PAUSE_MS 20 /* times the number of tries, with jitter */
 
 static void look(struct kube_operation *operation);
 
 static const char *uid_of(const json_t *object)
 {
     return json_get_string(json_object_get(object, "metadata"), "uid");
+}
+
+static const char *version_of(const json_t *object)
+{
+    return json_get_string(json_object_get(object, "metadata"), "resourceVersion");
 }
 
 static char *path_of(const struct kube_operation *operation, const char *subresource)
@@ -40,10 +46,14 @@ static void fail(struct kube_operation *operation, const struct kube_response *r
 
 static void look_again(struct kube_operation *operation, const struct kube_response *response)
 {
-    if (operation->tries++ < TRIES_MAX)
-        kube_operation_pause(operation, PAUSE_MS * operation->tries, look);
-    else
+    const struct kube_catalog_options *options = &operation->kube->options;
+    uint64_t draw = options->random(options->random_context);
+    int64_t longest = (int64_t)PAUSE_MS * ++operation->tries;
+
+    if (operation->tries > TRIES_MAX)
         fail(operation, response);
+    else
+        kube_operation_pause(operation, (int64_t)(draw % (uint64_t)longest), look);
 }
 
 static struct error *name_conflict(const struct source *source)
@@ -85,13 +95,11 @@ static void cleaned(struct kube_operation *operation, const struct kube_response
  * survive our apply: they are patched away. */
 static void clean_status(struct kube_operation *operation, const json_t *existing)
 {
-    const json_t *metadata = json_object_get(existing, "metadata");
     const json_t *found = json_object_get(json_object_get(existing, "status"), "artifact");
     _cleanup_(json) json_t *artifact = artifact_record_to_json(operation->record);
     _cleanup_(json) json_t *body =
-        json_pack("{s:{s:s}, s:{s:o}}", "metadata", "resourceVersion",
-                  json_get_string(metadata, "resourceVersion"), "status", "artifact",
-                  artifact ? json_merge_patch(found, artifact) : NULL);
+        json_pack("{s:{s:s}, s:{s:o}}", "metadata", "resourceVersion", version_of(existing),
+                  "status", "artifact", artifact ? json_merge_patch(found, artifact) : NULL);
     _cleanup_(free) char *path = path_of(operation, "status");
     _cleanup_(free) char *query = path ? format_string("%s?fieldManager=" MANAGED_BY, path) : NULL;
     struct kube_request request = {.method = "PATCH",
@@ -104,8 +112,8 @@ static void clean_status(struct kube_operation *operation, const json_t *existin
 
 static void status_applied(struct kube_operation *operation, const struct kube_response *response)
 {
-    if (response->reason == KUBE_NOT_FOUND) {
-        look_again(operation, response); /* it vanished in between */
+    if (response->reason == KUBE_NOT_FOUND || response->reason == KUBE_CONFLICT) {
+        look_again(operation, response); /* it vanished or changed in between */
         return;
     }
     if (response->reason != KUBE_OK) {
@@ -129,10 +137,11 @@ static void apply_status(struct kube_operation *operation, const json_t *existin
         kube_operation_succeed(operation);
         return;
     }
-    _cleanup_(json) json_t *body = json_pack(
-        "{s:s, s:s, s:{s:s, s:s}, s:o}", "apiVersion", CHILD_API_VERSION, "kind", CHILD_KIND,
-        "metadata", "namespace", source->namespace_name, "name", source->name, "status",
-        child_status(source, operation->record, existing, clock_wall_ms(clock)));
+    _cleanup_(json) json_t *body =
+        json_pack("{s:s, s:s, s:{s:s, s:s, s:s}, s:o}", "apiVersion", CHILD_API_VERSION, "kind",
+                  CHILD_KIND, "metadata", "namespace", source->namespace_name, "name", source->name,
+                  "resourceVersion", version_of(existing), "status",
+                  child_status(source, operation->record, existing, clock_wall_ms(clock)));
     _cleanup_(free) char *path = path_of(operation, "status");
     _cleanup_(free) char *query =
         path ? format_string("%s?fieldManager=" MANAGED_BY "&force=true", path) : NULL;
@@ -156,13 +165,18 @@ static void applied(struct kube_operation *operation, const struct kube_response
     apply_status(operation, response->object);
 }
 
-static void apply(struct kube_operation *operation, bool force)
+/* By force where we looked at one that exists. */
+static void apply(struct kube_operation *operation, const json_t *existing)
 {
     _cleanup_(json) json_t *body = child_object(operation->source);
     _cleanup_(free) char *path = path_of(operation, NULL);
     _cleanup_(free) char *query = path ? format_string("%s?fieldManager=" MANAGED_BY "&force=%s",
-                                                       path, force ? "true" : "false")
+                                                       path, existing ? "true" : "false")
                                        : NULL;
+
+    if (existing &&
+        json_set_string(json_object_get(body, "metadata"), "resourceVersion", version_of(existing)))
+        json_decref(TAKE(body));
     struct kube_request request = {
         .method = "PATCH", .path = body ? query : NULL, .content_type = KUBE_APPLY, .body = body};
 
@@ -198,7 +212,7 @@ static void decide(struct kube_operation *operation, const json_t *existing)
     const struct source *source = operation->source;
 
     if (!existing) {
-        apply(operation, false);
+        apply(operation, NULL);
         return;
     }
     switch (child_owner(existing, source)) {
@@ -212,7 +226,7 @@ static void decide(struct kube_operation *operation, const json_t *existing)
         if (child_object_matches(existing, source))
             apply_status(operation, existing);
         else
-            apply(operation, true);
+            apply(operation, existing);
         return;
     }
 }
