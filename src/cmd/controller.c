@@ -184,6 +184,33 @@ static struct error *make_tellers(struct controller *controller)
     return address && *address ? notifier_new(&notifications, &controller->notifier) : NULL;
 }
 
+static struct error *not_shorter(const char *flag, int64_t value_ms, const char *than,
+                                 int64_t than_ms)
+{
+    char value[TIME_TEXT_SIZE];
+    char limit[TIME_TEXT_SIZE];
+
+    duration_format(value_ms, value);
+    duration_format(than_ms, limit);
+    return error_new(ERROR_CONFIGURATION, "Usage",
+                     "--leader-election-%s: %s is not shorter than --leader-election-%s, %s", flag,
+                     value, than, limit);
+}
+
+/* A leader must have given up before others take over, and have tried again before it does. */
+static struct error *check_lease(const struct settings *settings)
+{
+    if (!settings->leader_election)
+        return NULL;
+    if (settings->lease_renew_deadline_ms >= settings->lease_duration_ms)
+        return not_shorter("renew-deadline", settings->lease_renew_deadline_ms, "lease-duration",
+                           settings->lease_duration_ms);
+    if (settings->lease_retry_ms >= settings->lease_renew_deadline_ms)
+        return not_shorter("retry-period", settings->lease_retry_ms, "renew-deadline",
+                           settings->lease_renew_deadline_ms);
+    return NULL;
+}
+
 /* Shards have a lease each. */
 static char *lease_name(const struct settings *settings)
 {
@@ -299,6 +326,8 @@ int cmd_controller(int argc, char **argv)
     if (!error && settings.path_count > 0)
         error = error_new(ERROR_CONFIGURATION, "Usage", "unexpected argument '%s'; see --help",
                           settings.paths[0]);
+    if (!error)
+        error = check_lease(&settings);
     if (!error) {
         error = run(&controller);
         exit_code = controller.lost || controller.engine.failed ? 1 : 0;
