@@ -184,7 +184,7 @@ static void requests_cancelled_while_they_wait_for_a_connection_spoil_no_later_o
     request.tls.ca_bundle = bundle;
     while (cancel_after(nginx, &request, turns))
         turns++;
-    assert_true(turns > 3); /* the connection took its time, and they waited */
+    assert_true(turns > 1); /* the connection took its time, and they waited */
 }
 
 struct question {
