@@ -70,6 +70,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
+    # Or most of a hundred that connect at once wait for seconds in the kernel.
+    request_queue_size = 1024
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
