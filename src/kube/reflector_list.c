@@ -28,6 +28,7 @@ static struct error *ask(struct reflector *reflector, const char *continuation)
         .method = "GET",
         .path = buffer_string(&path),
         .accept = reflector->options.metadata_only ? KUBE_METADATA_LIST : KUBE_JSON,
+        .patience_ms = -1, /* what fails is told at once, and tried again by our own backoff */
     };
     return kube_client_send(reflector->options.client, &request, page_done, reflector,
                             &reflector->operation);
