@@ -117,6 +117,7 @@ struct step phase_validate(struct reconcile *reconcile);
 struct step phase_declare(struct reconcile *reconcile);
 struct step phase_inputs(struct reconcile *reconcile); /* inputs.c */
 struct step phase_verify(struct reconcile *reconcile); /* verify.c */
+struct step phase_tidy(struct reconcile *reconcile);   /* collect.c */
 struct step phase_due(struct reconcile *reconcile);
 struct step phase_pre_request(struct reconcile *reconcile); /* hooks.c */
 struct step phase_fetch(struct reconcile *reconcile);       /* fetch.c */
@@ -179,6 +180,7 @@ struct error *attempt_digest(const struct reconcile *reconcile, char hex[SHA256_
  * it on (stored.c). Both may be cut short: failures to start are STEP_FAILED. */
 struct step stored_list(struct reconcile *reconcile);
 struct step stored_remove_next(struct reconcile *reconcile);
+void stored_forget(struct reconcile *reconcile); /* frees `keys` */
 
 /* Warns of an artifact that is a manifest under a name that kustomize-controller passes over
  * (advice.c). The payload is still there. */

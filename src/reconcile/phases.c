@@ -24,6 +24,7 @@ const struct phase phases[] = {
     {"declare", phase_declare, NULL, NULL, true},
     {"inputs", phase_inputs, NULL, NULL, true},
     {"verify", phase_verify, NULL, NULL, false},
+    {"tidy", phase_tidy, NULL, NULL, false},
     {"due", phase_due, NULL, NULL, false},
 
     {"pre-request", phase_pre_request, CONDITION_EXECUTING_HOOKS, "running pre-request hooks",

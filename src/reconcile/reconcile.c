@@ -83,9 +83,7 @@ void reconcile_free(struct reconcile *reconcile)
     sha256_free(reconcile->inputs);
     json_decref(reconcile->objects);
     json_decref(reconcile->metadata);
-    for (size_t i = 0; i < reconcile->key_count; i++)
-        free(reconcile->keys[i]);
-    free(reconcile->keys);
+    stored_forget(reconcile);
     free(reconcile->previous_path);
     free(reconcile->token);
     free(reconcile->revision_label);

@@ -4,8 +4,17 @@
 
 #include "reconcile/phase.h"
 
+void stored_forget(struct reconcile *reconcile)
+{
+    for (size_t i = 0; i < reconcile->key_count; i++)
+        free(reconcile->keys[i]);
+    free(TAKE(reconcile->keys));
+    reconcile->key_count = 0;
+}
+
 static struct error *copy_keys(struct reconcile *reconcile, const char *const *keys, size_t count)
 {
+    stored_forget(reconcile);
     reconcile->keys = calloc(count ? count : 1, sizeof(char *));
     if (!reconcile->keys)
         return error_out_of_memory();

@@ -27,7 +27,7 @@ static void nothing_new_writes_nothing(void **state)
     world_apply(world, "[{\"data\": \"one\", \"token\": \"t1\", \"unless\": \"t1\"}]", "");
     reconcile_once(world);
     reconcile_once(world);
-    assert_journal(world, "get;stat;");
+    assert_journal(world, "get;stat;list;");
     assert_events(world, "");
     assert_true(lua_world_logged(world->lua, "asked with t1"));
     reconcile_world_free(world);
@@ -41,7 +41,7 @@ static void the_same_data_anew_is_neither_stored_nor_published(void **state)
     world_apply(world, "[{\"data\": \"one\"}]", "");
     reconcile_once(world);
     reconcile_once(world);
-    assert_journal(world, "get;stat;");
+    assert_journal(world, "get;stat;list;");
     reconcile_world_free(world);
 }
 
@@ -54,7 +54,7 @@ static void the_same_data_with_other_metadata_is_published_alone(void **state)
                 "");
     reconcile_once(world);
     reconcile_once(world);
-    assert_journal(world, "get;stat;publish;status;");
+    assert_journal(world, "get;stat;list;publish;status;");
     reconcile_world_free(world);
 }
 
@@ -66,9 +66,29 @@ static void old_revisions_are_collected_but_the_one_before(void **state)
     world_apply(world, "[{\"data\": \"1\"}, {\"data\": \"2\"}, {\"data\": \"3\"}]", "");
     reconcile_once(world);
     reconcile_once(world);
-    assert_journal(world, "get;stat;put;publish;status;list;");
+    assert_journal(world, "get;stat;list;put;publish;status;list;");
     reconcile_once(world);
-    assert_journal(world, "get;stat;put;publish;status;list;remove;");
+    assert_journal(world, "get;stat;list;put;publish;status;list;remove;");
+    reconcile_world_free(world);
+}
+
+/* As when a process is killed between publication and collection, and upstream does not change. */
+static void what_was_not_collected_is_when_the_source_is_looked_at_again(void **state)
+{
+    struct reconcile_world *world = reconcile_world_new();
+
+    (void)state;
+    world_apply(world,
+                "[{\"data\": \"1\"}, {\"data\": \"2\"}, {\"data\": \"3\"}, {\"data\": \"3\"}]", "");
+    reconcile_once(world);
+    reconcile_once(world);
+    script_fail(&world->lua->script, "remove", ERROR_STORAGE, "StorageOperationFailed", "x", 1);
+    reconcile_once(world);
+    assert_journal(world, "get;stat;list;put;publish;status;list;remove failed;");
+    reconcile_once(world);
+    assert_journal(world, "get;stat;list;remove;");
+    reconcile_once(world);
+    assert_journal(world, "get;stat;list;");
     reconcile_world_free(world);
 }
 
@@ -133,7 +153,7 @@ static void a_suspended_source_keeps_its_status(void **state)
     assert_true(json_equal(world_status(world), before));
     world_apply(world, "[{\"data\": \"3\"}]", "");
     reconcile_once(world);
-    assert_journal(world, "get;stat;put;publish;status;list;");
+    assert_journal(world, "get;stat;list;put;publish;status;list;");
     reconcile_world_free(world);
 }
 
@@ -169,7 +189,7 @@ static void force_counts_once_and_only_with_its_request(void **state)
     lua_world_forget_log(world->lua);
     reconcile_once(world);
     assert_false(lua_world_logged(world->lua, "asked with no token"));
-    assert_journal(world, "get;stat;");
+    assert_journal(world, "get;stat;list;");
     reconcile_world_free(world);
 }
 
@@ -204,7 +224,7 @@ static void an_artifact_server_that_moved_is_published_alone(void **state)
     json_t *artifact = json_object_get(world_status(world), "artifact");
     json_object_set_new(artifact, "url", json_string("http://elsewhere/x"));
     reconcile_once(world);
-    assert_journal(world, "get;stat;publish;status;");
+    assert_journal(world, "get;stat;list;publish;status;");
     assert_true(strncmp(json_get_string(json_object_get(world_status(world), "artifact"), "url"),
                         "http://artifacts/artifacts/team/app/", 36) == 0);
     assert_events(world, "");
@@ -220,6 +240,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_same_data_anew_is_neither_stored_nor_published),
         cmocka_unit_test(the_same_data_with_other_metadata_is_published_alone),
         cmocka_unit_test(old_revisions_are_collected_but_the_one_before),
+        cmocka_unit_test(what_was_not_collected_is_when_the_source_is_looked_at_again),
         cmocka_unit_test(the_token_is_trusted_while_nothing_else_has_changed),
         cmocka_unit_test(what_storage_lost_is_made_again_whatever_upstream_says),
         cmocka_unit_test(a_source_that_went_away_is_left_alone),

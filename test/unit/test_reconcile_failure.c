@@ -62,10 +62,11 @@ static const struct {
     bool stalled;
 } failures[] = {
     {"stat", ERROR_STORAGE, "StorageOperationFailed", "get;stat failed;status;", false},
-    {"put", ERROR_STORAGE, "StorageOperationFailed", "get;stat;put failed;status;", false},
-    {"publish", ERROR_INTERNAL, "ApiFailed", "get;stat;put;publish failed;status;", false},
+    {"put", ERROR_STORAGE, "StorageOperationFailed", "get;stat;list;put failed;status;", false},
+    {"publish", ERROR_INTERNAL, "ApiFailed", "get;stat;list;put;publish failed;status;", false},
     {"declare", ERROR_CONFIGURATION, "NameConflict", "get;declare failed;status;", true},
-    {"publish", ERROR_CONFIGURATION, "NameConflict", "get;stat;put;publish failed;status;", true},
+    {"publish", ERROR_CONFIGURATION, "NameConflict", "get;stat;list;put;publish failed;status;",
+     true},
 };
 
 static void a_failure_keeps_the_last_artifact_and_says_since_when_it_serves(void **state)
@@ -213,7 +214,7 @@ static void a_hook_that_fails_keeps_artifact_and_token(void **state)
     _cleanup_(free) char *revision = strdup(status_revision(world));
     lua_world_forget_log(world->lua);
     reconcile_once(world);
-    assert_journal(world, "get;stat;status;");
+    assert_journal(world, "get;stat;list;status;");
     assert_condition(world, "Ready", "False Refused hook 'h'");
     assert_condition(world, "Stalled", "");
     assert_string_equal(status_revision(world), revision);

@@ -33,9 +33,9 @@ static void a_source_that_is_not_due_is_left_alone(void **state)
 
     (void)state;
     wake(world);
-    assert_journal(world, "get;stat;");
+    assert_journal(world, "get;stat;list;");
     wake(world);
-    assert_journal(world, "get;stat;");
+    assert_journal(world, "get;stat;list;");
     reconcile_world_free(world);
 }
 
@@ -59,7 +59,7 @@ static void a_new_spec_is_reconciled_at_once(void **state)
     (void)state;
     world_apply(world, "[{\"data\": \"2\"}]", "");
     wake(world);
-    assert_journal(world, "get;stat;put;publish;status;list;");
+    assert_journal(world, "get;stat;list;put;publish;status;list;");
     reconcile_world_free(world);
 }
 
@@ -70,10 +70,10 @@ static void a_request_is_answered_once(void **state)
     (void)state;
     world_annotate(world, ANNOTATION_REQUESTED_AT, "now");
     wake(world);
-    assert_journal(world, "get;stat;status;");
+    assert_journal(world, "get;stat;list;status;");
     assert_string_equal(json_get_string(world_status(world), "lastHandledReconcileAt"), "now");
     wake(world);
-    assert_journal(world, "get;stat;");
+    assert_journal(world, "get;stat;list;");
     reconcile_world_free(world);
 }
 
@@ -346,7 +346,7 @@ static void an_outcome_that_cannot_be_written_is_logged_and_tried_again(void **s
     world_annotate(world, ANNOTATION_REQUESTED_AT, "now");
     script_fail(&world->lua->script, "status", ERROR_TRANSIENT, "ApiFailed", "no answer", 1);
     wake(world);
-    assert_journal(world, "get;stat;status failed;get;stat;status;");
+    assert_journal(world, "get;stat;list;status failed;get;stat;status;");
     assert_true(lua_world_logged(world->lua, "the catalog failed; trying again"));
     reconcile_world_free(world);
 }
