@@ -7,6 +7,7 @@
 import base64
 import json
 
+from child import free_port
 from controller import ACCOUNT, NAMESPACE, Controller
 
 # A lease that a test can wait for.
@@ -34,6 +35,8 @@ class Replicas:
     def prepare(self, name, *options, **fields):
         """The same, not yet started."""
         one = Controller(self.cluster, self.directory, *options, instance=name, **fields)
+        # Not one that the kernel gives to an outgoing connection while the replica is dead.
+        one.addresses["storage"] = f"127.0.0.1:{free_port()}"
         self.started.append(one)
         return one
 
