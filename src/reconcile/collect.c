@@ -4,7 +4,8 @@
  *
  * A process that was killed between publication and collection leaves one too many, and if upstream
  * does not change, no collection follows. So a source that is looked at for another reason than its
- * time, as each is after a start, is tidied up as well.
+ * time, as each is after a start, is tidied up as well; but not while its ExternalArtifact says
+ * another thing than the status, for then it may point at any of them.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +45,7 @@ static struct step give_up(struct reconcile *reconcile, struct step end)
 
 struct step phase_tidy(struct reconcile *reconcile)
 {
-    if (reconcile->due || !reconcile->intact)
+    if (reconcile->due || !reconcile->intact || reconcile->source->artifact_differs)
         return step_next();
     if (reconcile->error)
         return give_up(reconcile, step_next());

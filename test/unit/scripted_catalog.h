@@ -22,6 +22,7 @@ struct scripted_catalog {
     unsigned version;     /* the last one given */
     struct buffer events; /* "SEVERITY REASON MESSAGE [REVISION];" */
     unsigned status_writes;
+    bool differs; /* sources' ExternalArtifacts do not say what their status says */
 };
 
 static inline struct scripted_catalog *scripted_catalog_of(struct catalog *catalog)
@@ -57,6 +58,8 @@ static inline void scripted_catalog_got(struct deferred *call, struct error *fau
         assert_null(source_parse(snapshot, &source, NULL));
     }
     script_note(world->script, "get", "");
+    if (source)
+        source->artifact_differs = world->differs;
     ((catalog_source_done)call->done)(call->context, fault, source);
 }
 

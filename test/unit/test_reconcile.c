@@ -85,6 +85,10 @@ static void what_was_not_collected_is_when_the_source_is_looked_at_again(void **
     script_fail(&world->lua->script, "remove", ERROR_STORAGE, "StorageOperationFailed", "x", 1);
     reconcile_once(world);
     assert_journal(world, "get;stat;list;put;publish;status;list;remove failed;");
+    world->lua->catalog.differs = true; /* it may point at any of them */
+    reconcile_once(world);
+    assert_journal(world, "get;stat;publish;");
+    world->lua->catalog.differs = false;
     reconcile_once(world);
     assert_journal(world, "get;stat;list;remove;");
     reconcile_once(world);
