@@ -9,6 +9,7 @@ struct nginx {
     struct server *server; /* for its certificates and directory */
     pid_t pid;
     unsigned port;
+    unsigned hasty_port; /* there a connection takes five requests */
 };
 
 static unsigned free_port(void)
@@ -32,11 +33,13 @@ static char *write_configuration(const struct nginx *nginx)
                       "events { worker_connections 512; }\n"
                       "http { access_log off; client_body_temp_path %s; proxy_temp_path %s;\n"
                       "  fastcgi_temp_path %s; uwsgi_temp_path %s; scgi_temp_path %s;\n"
+                      "  ssl_certificate %s/https.pem; ssl_certificate_key %s/https.key;\n"
                       "  server { listen 127.0.0.1:%u ssl http2;\n"
-                      "    ssl_certificate %s/https.pem; ssl_certificate_key %s/https.key;\n"
+                      "    location / { return 200 \"$server_protocol $connection\"; } }\n"
+                      "  server { listen 127.0.0.1:%u ssl http2; keepalive_requests 5;\n"
                       "    location / { return 200 \"$server_protocol $connection\"; } } }\n",
                       directory, directory, directory, directory, directory, directory, directory,
-                      nginx->port, directory, directory);
+                      directory, directory, nginx->port, nginx->hasty_port);
 
     assert_null(file_write_atomically(path, text, strlen(text)));
     return path;
@@ -54,17 +57,10 @@ static bool answers(unsigned port)
     return connected;
 }
 
-static int nginx_start(void **state)
+static void launch(struct nginx *nginx)
 {
-    struct nginx *nginx = calloc(1, sizeof(*nginx));
-
-    server_start(state);
-    nginx->server = *state;
-    *state = nginx;
-    if (access("/usr/sbin/nginx", X_OK) != 0)
-        return 0;
-    nginx->port = free_port();
     _cleanup_(free) char *configuration = write_configuration(nginx);
+
     nginx->pid = fork();
     if (nginx->pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -75,6 +71,28 @@ static int nginx_start(void **state)
         assert_int_equal(waitpid(nginx->pid, NULL, WNOHANG), 0);
         nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
     }
+}
+
+static void end(struct nginx *nginx)
+{
+    if (nginx->pid > 0) {
+        kill(nginx->pid, SIGKILL);
+        waitpid(nginx->pid, NULL, 0);
+    }
+}
+
+static int nginx_start(void **state)
+{
+    struct nginx *nginx = calloc(1, sizeof(*nginx));
+
+    server_start(state);
+    nginx->server = *state;
+    *state = nginx;
+    if (access("/usr/sbin/nginx", X_OK) != 0)
+        return 0;
+    nginx->port = free_port();
+    nginx->hasty_port = free_port();
+    launch(nginx);
     return 0;
 }
 
@@ -82,10 +100,7 @@ static int nginx_stop(void **state)
 {
     struct nginx *nginx = *state;
 
-    if (nginx->pid > 0) {
-        kill(nginx->pid, SIGKILL);
-        waitpid(nginx->pid, NULL, 0);
-    }
+    end(nginx);
     *state = nginx->server;
     free(nginx);
     return server_stop(state);
@@ -187,6 +202,56 @@ static void requests_cancelled_while_they_wait_for_a_connection_spoil_no_later_o
     assert_true(turns > 1); /* the connection took its time, and they waited */
 }
 
+/* Sends 40 at once; all must be answered. */
+static void assert_answered(struct world *world, const struct http_request *request)
+{
+    struct outcome outcomes[40] = {0};
+    struct operation *operations[40];
+
+    for (size_t i = 0; i < 40; i++)
+        assert_null(
+            http_client_send(world->client, request, outcome_take, &outcomes[i], &operations[i]));
+    for (size_t i = 0; i < 40; i++) {
+        run_until(world, &outcomes[i].done);
+        if (outcomes[i].error)
+            fail_msg("%s", outcomes[i].error->message);
+        assert_int_equal(outcomes[i].status, 200);
+        outcome_free(&outcomes[i]);
+    }
+}
+
+static void no_request_is_lost_with_a_connection_that_the_server_ends(void **state)
+{
+    struct nginx *nginx = nginx_or_skip(state);
+    struct world *world = world_new(nginx->server, 50, 50);
+    _cleanup_(free) char *bundle = certificate_authority(nginx->server);
+    _cleanup_(free) char *url = format_string("https://localhost:%u/", nginx->hasty_port);
+    struct http_request request = request_to(url);
+
+    request.tls.ca_bundle = bundle;
+    for (size_t round = 0; round < 5; round++)
+        assert_answered(world, &request);
+    world_free(world);
+}
+
+static void a_server_that_was_killed_and_is_back_is_asked_on_a_new_connection(void **state)
+{
+    struct nginx *nginx = nginx_or_skip(state);
+    struct world *world = world_new(nginx->server, 50, 50);
+    _cleanup_(free) char *bundle = certificate_authority(nginx->server);
+    _cleanup_(free) char *url = format_string("https://localhost:%u/", nginx->port);
+    struct http_request request = request_to(url);
+
+    request.tls.ca_bundle = bundle;
+    for (size_t round = 0; round < 5; round++) {
+        assert_answered(world, &request);
+        end(nginx);
+        launch(nginx);
+    }
+    assert_answered(world, &request);
+    world_free(world);
+}
+
 struct question {
     struct operation operation; /* first */
     uv_timer_t timer;
@@ -247,6 +312,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(many_requests_share_one_connection),
         cmocka_unit_test(requests_cancelled_while_they_wait_for_a_connection_spoil_no_later_one),
+        cmocka_unit_test(no_request_is_lost_with_a_connection_that_the_server_ends),
+        cmocka_unit_test(a_server_that_was_killed_and_is_back_is_asked_on_a_new_connection),
         cmocka_unit_test(a_refused_network_is_not_reached_over_a_shared_connection),
     };
 
