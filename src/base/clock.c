@@ -47,12 +47,17 @@ static int64_t days_from_civil(int64_t year, unsigned month, unsigned day)
 
 void time_format(int64_t wall_ms, char text[TIME_TEXT_SIZE])
 {
-    time_t seconds = (time_t)(wall_ms >= 0 ? wall_ms / 1000 : (wall_ms - 999) / 1000);
+    time_t seconds = (time_t)(wall_ms / 1000 - (wall_ms % 1000 < 0));
     struct tm civil;
 
-    if (!gmtime_r(&seconds, &civil) ||
-        strftime(text, TIME_TEXT_SIZE, "%Y-%m-%dT%H:%M:%SZ", &civil) == 0)
+    if (!gmtime_r(&seconds, &civil)) {
         snprintf(text, TIME_TEXT_SIZE, "1970-01-01T00:00:00Z");
+        return;
+    }
+    /* strftime's own %Y has no leading zeros. */
+    int year = snprintf(text, TIME_TEXT_SIZE, "%04" PRId64, (int64_t)civil.tm_year + 1900);
+
+    strftime(text + year, TIME_TEXT_SIZE - (size_t)year, "-%m-%dT%H:%M:%SZ", &civil);
 }
 
 /* Exactly `digits` digits at *text, which moves over them. */

@@ -20,6 +20,7 @@ static void rfc3339_times_are_read_and_written(void **state)
         {"2026-11-24T05:08:00.250+02:00", 1795489680250, "2026-11-24T03:08:00Z"},
         {"2024-02-29T23:59:59-00:30", 1709252999000, "2024-03-01T00:29:59Z"},
         {"1969-12-31T23:59:59Z", -1000, "1969-12-31T23:59:59Z"},
+        {"0009-01-01T00:00:00Z", -61883136000000, "0009-01-01T00:00:00Z"},
     };
 
     (void)state;
@@ -32,6 +33,17 @@ static void rfc3339_times_are_read_and_written(void **state)
         time_format(wall_ms, text);
         assert_string_equal(text, cases[i].written);
     }
+}
+
+static void the_earliest_and_the_latest_time_are_written_too(void **state)
+{
+    char text[TIME_TEXT_SIZE];
+
+    (void)state;
+    time_format(INT64_MIN, text);
+    assert_string_equal(text, "-292275055-05-16T16:47:04Z");
+    time_format(INT64_MAX, text);
+    assert_string_equal(text, "292278994-08-17T07:12:55Z");
 }
 
 static void what_is_no_rfc3339_time_is_refused(void **state)
@@ -100,6 +112,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rfc3339_times_are_read_and_written),
+        cmocka_unit_test(the_earliest_and_the_latest_time_are_written_too),
         cmocka_unit_test(what_is_no_rfc3339_time_is_refused),
         cmocka_unit_test(go_durations_are_read_and_written),
         cmocka_unit_test(what_is_no_go_duration_is_refused),
