@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 static char out_of_memory_message[] = "out of memory";
 static struct error out_of_memory = {
     .kind = ERROR_INTERNAL,
@@ -18,6 +20,16 @@ struct error *error_out_of_memory(void)
     return &out_of_memory;
 }
 
+/* What a message quotes may be any bytes (jansson cuts characters in two), but it becomes part of
+ * statuses and events, which are UTF-8. */
+static void mend(char *message)
+{
+    size_t length = strlen(message);
+
+    for (size_t at = 0; (at += utf8_valid_prefix(message + at, length - at)) < length;)
+        message[at] = '?';
+}
+
 /* Takes `message`; NULL stands for a failed allocation. */
 static struct error *make(enum error_kind kind, const char *reason, char *message)
 {
@@ -27,6 +39,7 @@ static struct error *make(enum error_kind kind, const char *reason, char *messag
         free(message);
         return &out_of_memory;
     }
+    mend(message);
     error->kind = kind;
     snprintf(error->reason, sizeof(error->reason), "%s", reason);
     error->message = message;
@@ -85,6 +98,7 @@ struct error *error_wrap(struct error *error, const char *format, ...)
         context = NULL;
     va_end(arguments);
     if (context && asprintf(&message, "%s: %s", context, error->message) >= 0) {
+        mend(message);
         free(error->message);
         error->message = message;
     }

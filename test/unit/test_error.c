@@ -36,6 +36,17 @@ static void without_memory_nothing_is_changed(void **state)
     assert_null(error_about_field(NULL, "spec"));
 }
 
+static void a_message_is_utf8_whatever_it_quotes(void **state)
+{
+    _cleanup_(error) struct error *error =
+        error_new(ERROR_TRANSIENT, "X", "near '%s', \xc3\xa9 %s", "\xd0", "\xff\xfe.\xe2\x82");
+
+    (void)state;
+    assert_string_equal(error->message, "near '?', \xc3\xa9 ??.??");
+    error = error_wrap(error, "%s", "\xc3");
+    assert_string_equal(error->message, "?: near '?', \xc3\xa9 ??.??");
+}
+
 static void reasons_from_lua_are_camel_case_of_some_length(void **state)
 {
     static const struct {
@@ -64,6 +75,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_field_stays_with_an_error_that_is_wrapped_or_copied),
         cmocka_unit_test(without_memory_nothing_is_changed),
+        cmocka_unit_test(a_message_is_utf8_whatever_it_quotes),
         cmocka_unit_test(reasons_from_lua_are_camel_case_of_some_length),
     };
 
