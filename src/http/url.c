@@ -126,6 +126,10 @@ static struct error *take_apart(CURLU *parser, const char *text, struct url *url
     if (!is_ascii(host))
         return refuse(text, "a host name outside of ASCII must be written as xn--... (punycode)");
 
+    /* Each reading decodes once more: what still has a '%' would be another host to curl. */
+    if (host[0] != '[' && strchr(host, '%'))
+        return refuse(text, "its host must not hold a '%' once it is decoded");
+
     url->port = (unsigned)strtoul(port, NULL, 10);
     if (url->port == 0)
         return refuse(text, "port 0 cannot be connected to");

@@ -85,6 +85,8 @@ static const struct {
     {"http://b\xc3\xbc"
      "cher.example/",
      "a host name outside of ASCII must be written as xn--... (punycode)"},
+    {"http://127%25252e1/", "its host must not hold a '%' once it is decoded"},
+    {"http://a%1/", "its host must not hold a '%' once it is decoded"},
     {"http://b%c3%bccher.example/", "must be written as xn--... (punycode)"},
 };
 
