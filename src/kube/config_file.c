@@ -323,10 +323,12 @@ static struct error *read_server(const struct entry *cluster, struct kube_config
                        "https://10.0.0.1:6443",
                        cluster->file->path, cluster->name, cause->message);
     }
-    length = strlen(server);
-    while (length > 0 && server[length - 1] == '/')
+    /* As curl reads it: what looks like https may be http ("http:/h"), where nothing secret goes.
+     */
+    length = strlen(url.text);
+    while (length > 0 && url.text[length - 1] == '/')
         length--;
-    config->server = strndup(server, length);
+    config->server = strndup(url.text, length);
     return config->server ? NULL : error_out_of_memory();
 }
 

@@ -197,7 +197,7 @@ static void json_is_a_kubeconfig_too(void **state)
         "\"insecure-skip-tls-verify\": true}}], \"contexts\": [{\"name\": \"x\", \"context\": "
         "{\"cluster\": \"c\", \"namespace\": \"n\"}}], \"current-context\": \"x\"}");
 
-    assert_string_equal(config->server, "HTTPS://h/k8s");
+    assert_string_equal(config->server, "https://h/k8s");
     assert_string_equal(config->namespace_name, "n");
     assert_true(config->insecure_skip_verify);
     assert_null(config->token);
@@ -297,6 +297,16 @@ static void credentials_are_for_tls_alone(void **state)
     _cleanup_(kube_config) struct kube_config *config =
         load_text(*state, CURRENT GOOD_CONTEXT GOOD_USER
                   "clusters: [{name: c, cluster: {server: 'http://127.0.0.1:8001'}}]\n");
+
+    assert_string_equal(config->server, "http://127.0.0.1:8001");
+    assert_null(config->token);
+}
+
+static void a_server_is_known_for_plain_http_however_it_is_written(void **state)
+{
+    _cleanup_(kube_config) struct kube_config *config =
+        load_text(*state, CURRENT GOOD_CONTEXT GOOD_USER
+                  "clusters: [{name: c, cluster: {server: 'HTTP:/127.1:8001'}}]\n");
 
     assert_string_equal(config->server, "http://127.0.0.1:8001");
     assert_null(config->token);
@@ -427,6 +437,7 @@ int main(void)
         IN_SCRATCH(files_that_are_all_missing_are_named),
         IN_SCRATCH(the_home_directory_is_the_last_resort),
         IN_SCRATCH(credentials_are_for_tls_alone),
+        IN_SCRATCH(a_server_is_known_for_plain_http_however_it_is_written),
         IN_SCRATCH(a_pod_uses_its_service_account),
         IN_SCRATCH(a_pod_with_ipv6_gets_brackets),
         IN_SCRATCH(a_pod_without_a_token_is_told_what_it_lacks),
