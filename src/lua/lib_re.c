@@ -63,7 +63,8 @@ static bool read_init(lua_State *lua, int argument, const struct re_subject *sub
     if (!(init <= (double)subject->length + 1))
         return false;
     *offset = (size_t)init - 1;
-    while (*offset < subject->length && ((unsigned char)subject->text[*offset] & 0xC0) == 0x80)
+    while (subject->utf && *offset < subject->length &&
+           ((unsigned char)subject->text[*offset] & 0xC0) == 0x80)
         ++*offset; /* the next whole character */
     return true;
 }

@@ -106,12 +106,11 @@ void re_prepare(lua_State *lua, int text_index, int pattern_index, const char *f
     size_t length;
     const char *text = luaL_checklstring(lua, pattern_index, &length);
     struct re_pattern *pattern;
-    bool utf;
 
     subject->function = function;
     subject->text = luaL_checklstring(lua, text_index, &subject->length);
-    utf = utf8_valid_prefix(subject->text, subject->length) == subject->length;
-    lua_pushstring(lua, utf ? "u" : "b");
+    subject->utf = utf8_valid_prefix(subject->text, subject->length) == subject->length;
+    lua_pushstring(lua, subject->utf ? "u" : "b");
     lua_pushvalue(lua, pattern_index);
     lua_concat(lua, 2);
     lua_getfield(lua, LUA_REGISTRYINDEX, CACHE);
@@ -125,7 +124,7 @@ void re_prepare(lua_State *lua, int text_index, int pattern_index, const char *f
         *pattern = (struct re_pattern){0};
         luaL_getmetatable(lua, METATABLE);
         lua_setmetatable(lua, -2);
-        compile(lua, pattern, text, length, utf, function);
+        compile(lua, pattern, text, length, subject->utf, function);
         remember(lua);
     } else {
         lua_remove(lua, -2);

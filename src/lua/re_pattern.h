@@ -21,6 +21,7 @@ struct re_subject {
     const char *function; /* "re.match": for messages */
     const char *text;
     size_t length;
+    bool utf; /* its characters are those of UTF-8, else bytes */
     const struct re_pattern *pattern;
 };
 
