@@ -16,6 +16,12 @@ struct reader {
     char separator;
 };
 
+/* Whether text begins with a byte order mark. */
+static bool has_mark(const char *text, size_t length)
+{
+    return length >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0;
+}
+
 /* The options' separator: one character that is neither quote nor line end. */
 static char read_separator(lua_State *lua, int options)
 {
@@ -168,7 +174,7 @@ static int csv_decode(lua_State *lua)
     }
     lua_newtable(lua); /* 3: the result */
     lib_mark_array(lua);
-    if (length >= 3 && memcmp(reader.at, "\xEF\xBB\xBF", 3) == 0)
+    if (has_mark(reader.at, length))
         reader.at += 3;
     if (header && find_record(&reader)) {
         columns = read_record(&reader); /* 4: the names */
@@ -204,10 +210,12 @@ static void cleanup_writer_(struct writer *writer)
     buffer_free(&writer->out);
 }
 
+/* A byte order mark is quoted too, or it would be passed over where the text begins with it. */
 static void write_text(struct writer *writer, const char *text, size_t length)
 {
-    bool quoted = memchr(text, writer->separator, length) || memchr(text, '"', length) ||
-                  memchr(text, '\n', length) || memchr(text, '\r', length) ||
+    bool quoted = has_mark(text, length) || memchr(text, writer->separator, length) ||
+                  memchr(text, '"', length) || memchr(text, '\n', length) ||
+                  memchr(text, '\r', length) ||
                   (length > 0 && (text[0] == ' ' || text[length - 1] == ' '));
 
     if (!quoted) {

@@ -292,6 +292,7 @@ static void csv_is_read_and_written(void **state)
         {"return csv.encode({ { a = 1, b = 'x\"y' }, { b = 2 } }, "
          "{ header = { 'a', 'b' }, separator = '\\t', crlf = true })",
          "a\tb\r\n1\t\"x\"\"y\"\r\n\t2\r\n"},
+        {"return #csv.decode(csv.encode { { '\\239\\187\\191a' } })[1][1]", "4"},
         {"return pcall(csv.encode, { { {} } })", "false, csv.encode: row 1: a field is a table"},
         {"return pcall(csv.encode, { 1 })", "false, csv.encode: row 1 is a number, not a table"}, );
 }
@@ -303,6 +304,7 @@ static void regular_expressions_match(void **state)
          "return m[0], m[1], m[2], m[3], m.year",
          "2026-11, 2026, 11, false, 2026"},
         {"return re.match('abc', 'x'), re.find('hello world', 'o (w)(x?)')", "nil, 5, 7, w, "},
+        {"return re.find('\\191\\191a', '.'), re.find('\\195\\169a', '.', 2)", "1, 3, 3"},
         {"return re.find('aXbX', 'X', 3), re.find('abc', 'b', -1), re.find('abc', 'c', -1)",
          "4, nil, 3, 3"},
         {"local t = {} for m in re.gmatch('a1b22', '([a-z])(\\\\d+)') do t[#t + 1] = m[2] .. m[1] "
