@@ -229,7 +229,7 @@ static int set_retry(json_t *object, const struct source_status *status)
 {
     json_t *retry;
 
-    if (status->retry_count == 0 && status->retry_not_before_ms == 0 &&
+    if (status->retry_count == 0 && status->retry_not_before_ms <= 0 &&
         !status->retry_inputs_digest)
         return 0;
     retry = json_pack("{s:I}", "count", (json_int_t)status->retry_count);
