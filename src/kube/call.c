@@ -177,8 +177,10 @@ static void respond(struct call *call, struct kube_response *response)
     if (response->reason == KUBE_UNAUTHORIZED && renew_token(call))
         return;
     if (status_may_pass(response) && try_again(call, response->retry_after_ms)) {
+        _cleanup_(error) struct error *why = kube_response_error(response, call->url);
+
         log_debug(call->client->options.log, NULL, "request to the Kubernetes API is tried again",
-                  "error", response->message, NULL);
+                  "error", why->message, NULL);
         return;
     }
     end(call);

@@ -369,6 +369,8 @@ def test_too_many_requests_are_waited_out(cluster, controller, team, upstream):
         assert text(team, "weather") == "0"
     wait_text(team, "weather", "1")
     assert len(upstream.asked) == 2
+    tried = controller.records(msg="request to the Kubernetes API is tried again")
+    assert [one for one in tried if team.namespace in one["error"] and "answered 429" in one["error"]]
 
 
 # Tokens
