@@ -18,6 +18,7 @@ struct chain {
     json_t *metadata;
     json_t *source; /* ctx.source */
     size_t index;
+    struct buffer lines; /* that the current hook logged */
     int64_t hook_started_ms;
     struct operation *running;
     hook_chain_done done;
@@ -29,6 +30,7 @@ static void chain_free(struct chain *chain)
     payload_free(chain->payload);
     json_decref(chain->metadata);
     json_decref(chain->source);
+    buffer_free(&chain->lines);
     free(chain);
 }
 
@@ -43,9 +45,9 @@ static void chain_cancel(struct operation *operation)
 static void chain_finish(struct chain *chain, struct error *error)
 {
     if (error)
-        chain->done(chain->context, error, NULL, NULL);
+        chain->done(chain->context, error, NULL, NULL, buffer_string(&chain->lines));
     else
-        chain->done(chain->context, NULL, TAKE(chain->payload), chain->metadata);
+        chain->done(chain->context, NULL, TAKE(chain->payload), chain->metadata, "");
     chain_free(chain);
 }
 
@@ -127,11 +129,14 @@ static void report_ignored(struct chain *chain, const struct error *error)
     catalog_event(chain->call.catalog, chain->call.source, &event);
 }
 
-static void log_script_lines(const struct chain *chain, const char *const *lines, size_t count)
+static void take_lines(struct chain *chain, const char *const *lines, size_t count)
 {
-    for (size_t i = 0; i < count; i++)
+    buffer_free(&chain->lines);
+    for (size_t i = 0; i < count; i++) {
         log_info(chain->call.log, chain->call.subject, lines[i], "hook", current_hook(chain)->name,
                  NULL);
+        buffer_appendf(&chain->lines, "%s\n", lines[i]);
+    }
 }
 
 static struct error *chain_step(struct chain *chain);
@@ -162,7 +167,7 @@ static void hook_done(void *context, struct error *error, bool explicit,
     const struct hook_spec *hook = current_hook(chain);
 
     chain->running = NULL;
-    log_script_lines(chain, logs, log_count);
+    take_lines(chain, logs, log_count);
     count_hook(chain, !error);
     if (!error) {
         payload_free(chain->payload);

@@ -35,9 +35,11 @@ struct hook_chain_call {
 };
 
 /* Exactly one of `error` (owned by the receiver) and `output` (taken by the receiver) is not NULL.
- * `metadata` (object of strings, borrowed) has what the generator and the hooks said. */
+ * `metadata` (object of strings, borrowed) has what the generator and the hooks said. `log` (valid
+ * during the call) has the last lines that the hook which failed logged, each ended by a newline;
+ * "" if there are none. */
 typedef void (*hook_chain_done)(void *context, struct error *error, struct payload *output,
-                                json_t *metadata);
+                                json_t *metadata, const char *log);
 
 /* Refuses, before anything is fetched, what the chain could not run: ERROR_CONFIGURATION,
  * InvalidSpec. */

@@ -1,4 +1,6 @@
 /* The two phases in which hooks run. */
+#include <string.h>
+
 #include "hook/chain.h"
 #include "reconcile/phase.h"
 
@@ -10,7 +12,8 @@ struct step phase_pre_request(struct reconcile *reconcile)
     return step_next();
 }
 
-static void hooks_done(void *context, struct error *error, struct payload *output, json_t *metadata)
+static void hooks_done(void *context, struct error *error, struct payload *output, json_t *metadata,
+                       const char *log)
 {
     struct reconcile *reconcile = context;
 
@@ -20,6 +23,8 @@ static void hooks_done(void *context, struct error *error, struct payload *outpu
         reconcile->metadata = metadata;
         reconcile->payload = output;
     }
+    if (error && *log)
+        reconcile->failure_log = strdup(log); /* without memory, without it */
     reconcile_resume(reconcile, error);
 }
 

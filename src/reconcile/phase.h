@@ -80,6 +80,7 @@ struct reconcile {
     size_t key_count;
 
     struct error *failure;    /* why the attempt failed; NULL while it goes well */
+    char *failure_log;        /* what the hook that failed had logged; or NULL */
     struct error *unreported; /* why nothing of it could be read or written; or NULL */
     bool conflict;      /* the object moved on while we worked: nothing was written, run again */
     bool released;      /* the source is gone, and nothing of ours is left of it */

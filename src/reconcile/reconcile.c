@@ -85,6 +85,7 @@ void reconcile_free(struct reconcile *reconcile)
     json_decref(reconcile->metadata);
     stored_forget(reconcile);
     free(reconcile->previous_path);
+    free(reconcile->failure_log);
     free(reconcile->token);
     free(reconcile->revision_label);
     free(reconcile->resource_version);

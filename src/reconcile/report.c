@@ -150,11 +150,15 @@ static bool same_outcome(const struct condition *before, const struct condition 
            strcmp(before->message, after->message) == 0;
 }
 
-/* Flux's notification-controller drops what it was told within five minutes, by its text: that an
+/* With the last lines that a failed hook logged: for whoever wrote it.
+ *
+ * Flux's notification-controller drops what it was told within five minutes, by its text: that an
  * artifact is served again must not read as that it was new. */
 static char *event_message(const struct reconcile *reconcile, const struct condition *before,
                            const struct condition *after)
 {
+    if (reconcile->failure && reconcile->failure_log)
+        return format_string("%s\n%s", after->message, reconcile->failure_log);
     if (reconcile->failure || reconcile->packed || !before || before->status != CONDITION_FALSE)
         return strdup(after->message);
     return format_string("recovered; %s", after->message);

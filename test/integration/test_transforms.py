@@ -50,6 +50,14 @@ def test_a_hook_after_one_that_gave_files_gets_a_table(workspace, url):
     assert files(workspace)["data"] == b"12"
 
 
+def test_the_event_of_a_failed_run_has_its_last_log_lines(workspace, url):
+    lua = "return function(d) log.info('before') print('last words') error('no') end"
+    workspace.source("app", url, [hook(lua)])
+    events = [line["msg"] for line in workspace.once().logs if line.get("event") == "Warning"]
+    assert len(events) == 1 and events[0].endswith("\ninfo: before\ninfo: last words\n")
+    assert "last words" not in workspace.condition("app")["message"]
+
+
 def test_a_module_comes_from_a_labelled_config_map_or_a_directory(workspace, url):
     directory = workspace.path / "lua" / "transforms"
     directory.mkdir(parents=True)
