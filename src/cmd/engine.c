@@ -17,8 +17,7 @@
 #define CALL_CPU_MS 2000
 #define CALL_WALL_MS 30000
 #define STOP_GRACE_MS 10000
-#define TRIM_FIRST_MS 2000
-#define TRIM_MS 10000
+#define TRIM_MS 2000
 #define TRIM_WORTH ((size_t)4 << 20)
 
 /* Ten thousand fetches wait in ten thousand sockets. */
@@ -313,19 +312,26 @@ static void modules_changed(void *context)
     module_loader_changed(engine->modules);
 }
 
-/* A list of thousands of objects and a burst of fetches leave holes that glibc keeps. */
+/* A list of thousands of objects and a burst of fetches leave holes that glibc keeps. Once as much
+ * has been freed as is worth a walk over the heap, they are given back. */
 static void trim(uv_timer_t *timer)
 {
-    (void)timer;
-    if (mallinfo2().fordblks >= TRIM_WORTH)
-        malloc_trim(0);
+    struct engine *engine = timer->data;
+    size_t used = mallinfo2().uordblks;
+
+    if (used > engine->most_used)
+        engine->most_used = used;
+    if (engine->most_used - used < TRIM_WORTH)
+        return;
+    malloc_trim(0);
+    engine->most_used = used;
 }
 
 static void catalog_synced(void *context)
 {
     struct engine *engine = context;
 
-    uv_timer_start(&engine->trim, trim, TRIM_FIRST_MS, TRIM_MS);
+    uv_timer_start(&engine->trim, trim, TRIM_MS, TRIM_MS);
     module_loader_start(engine->modules);
 }
 

@@ -41,6 +41,7 @@ struct engine {
     char *artifact_base_url;
     struct module_loader *modules;
     uv_timer_t trim;        /* gives memory back */
+    size_t most_used;       /* bytes allocated at most since it last did */
     uv_signal_t signals[2]; /* SIGTERM, SIGINT */
     atomic_bool ready;      /* what /readyz says; read by the server's thread */
     bool loaded;            /* the catalog is there and the modules have loaded */

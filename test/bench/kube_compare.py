@@ -72,7 +72,7 @@ class Bench:
         try:
             assert observer.stdout.readline().strip() == "ready"
             seconds = time.perf_counter() - begin
-            time.sleep(3)
+            time.sleep(5)  # for what was free to be given back
             with urllib.request.urlopen(url + "/requests") as answer:
                 requests = int(answer.read())
             outcome = {
