@@ -249,7 +249,8 @@ static void reported(void *context, struct error *error, const char *resource_ve
     reconcile_resume(context, error);
 }
 
-/* What comes after the report: collection if something new is current, else the end. */
+/* What comes after the report: collection if something new is current, or again what was before a
+ * process was killed, else the end. */
 static struct step after_report(struct reconcile *reconcile)
 {
     int64_t now = clock_wall_ms(reconcile->options->clock);
@@ -258,7 +259,8 @@ static struct step after_report(struct reconcile *reconcile)
     tell(reconcile);
     reconcile->reported = true;
     reconcile->requeue_ms = next > now ? next - now : 0;
-    return reconcile->failure || !reconcile->packed ? step_done() : step_next();
+    return !reconcile->failure && (reconcile->packed || reconcile->repair) ? step_next()
+                                                                           : step_done();
 }
 
 struct step phase_report_status(struct reconcile *reconcile)

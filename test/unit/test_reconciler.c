@@ -63,6 +63,18 @@ static void a_new_spec_is_reconciled_at_once(void **state)
     reconcile_world_free(world);
 }
 
+/* As when a process is killed between the ExternalArtifact and the status. */
+static void an_external_artifact_that_is_put_right_is_tidied_up_after(void **state)
+{
+    struct reconcile_world *world = running_world("[{\"data\": \"1\"}]");
+
+    (void)state;
+    world->lua->catalog.differs = true;
+    wake(world);
+    assert_journal(world, "get;stat;publish;list;");
+    reconcile_world_free(world);
+}
+
 static void a_request_is_answered_once(void **state)
 {
     struct reconcile_world *world = running_world("[{\"data\": \"1\"}]");
@@ -358,6 +370,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_source_that_is_not_due_is_left_alone),
         cmocka_unit_test(a_source_is_reconciled_when_its_interval_is_over),
         cmocka_unit_test(a_new_spec_is_reconciled_at_once),
+        cmocka_unit_test(an_external_artifact_that_is_put_right_is_tidied_up_after),
         cmocka_unit_test(a_request_is_answered_once),
         cmocka_unit_test(a_failure_waits_for_its_backoff),
         cmocka_unit_test(a_changed_spec_does_not_wait_for_the_old_ones_backoff),
