@@ -114,12 +114,17 @@ char *buffer_steal(struct buffer *buffer)
     if (!buffer->bytes)
         make_room(buffer, 0);
     char *bytes = buffer->failed ? NULL : buffer->bytes;
-    if (bytes)
-        bytes[buffer->length] = '\0';
-    else
+    size_t length = buffer->length;
+
+    if (!bytes)
         free(buffer->bytes);
     *buffer = (struct buffer)BUFFER_INIT;
-    return bytes;
+    if (!bytes)
+        return NULL;
+    bytes[length] = '\0';
+    /* What is kept for long should not keep the room that it grew in. */
+    char *fitting = realloc(bytes, length + 1);
+    return fitting ? fitting : bytes;
 }
 
 void buffer_free(struct buffer *buffer)

@@ -17,8 +17,9 @@
 #define CALL_CPU_MS 2000
 #define CALL_WALL_MS 30000
 #define STOP_GRACE_MS 10000
+#define ARENAS_MAX 2
 #define TRIM_MS 2000
-#define TRIM_WORTH ((size_t)4 << 20)
+#define TRIM_WORTH ((size_t)1 << 20)
 
 /* Ten thousand fetches wait in ten thousand sockets. */
 static void raise_descriptor_limit(void)
@@ -54,6 +55,8 @@ struct error *engine_init(struct engine *engine, const struct settings *settings
     prctl(PR_SET_DUMPABLE, 0);
     signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();
+    /* Each arena keeps its own free memory; the pool's threads allocate little. */
+    mallopt(M_ARENA_MAX, ARENAS_MAX);
     engine->log =
         log_new(STDERR_FILENO, settings->log_level, settings->log_encoding, &clock_system);
     engine->metrics = metrics_new();

@@ -13,8 +13,9 @@
 #include "http/failure.h"
 #include "http/guard.h"
 
-#define BUFFER_SIZE 8192L    /* curl's own 16 KiB a handle are most of what a waiting fetch costs */
-#define IDLE_SECONDS_MAX 90L /* upstreams and middleboxes forget idle connections; so do we */
+#define BUFFER_SIZE 8192L /* curl's own 16 KiB a handle are most of what a waiting fetch costs */
+#define UPLOAD_BUFFER_SIZE 16384L /* curl's least, not its 64 KiB; a handle keeps it */
+#define IDLE_SECONDS_MAX 90L      /* upstreams and middleboxes forget idle connections; so do we */
 #define LIFETIME_SECONDS_MAX 600L /* and DNS changes are to be noticed */
 #define ADDRESS_SECONDS_MAX 600L  /* curl's copy of addresses, which each hop replaces */
 
@@ -68,6 +69,7 @@ static CURLcode configure_connection(struct exchange *exchange)
     SET(CURLOPT_PROXY, "");
     SET(CURLOPT_NOSIGNAL, 1L);
     SET(CURLOPT_BUFFERSIZE, BUFFER_SIZE);
+    SET(CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER_SIZE);
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)options->request->connect_timeout_ms);
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
     SET(CURLOPT_TCP_KEEPIDLE, 30L);
