@@ -222,6 +222,7 @@ def test_a_source_that_others_write_all_the_time_becomes_ready(cluster, team, up
         return {"metadata": {part: {"example.com/number": str(number)}}}
 
     team.source("weather", upstream.answer("/", b"0"), interval="1h")
+    team.wait_ready("weather")  # or its first fetch may be the first request's too
     with Writer(cluster, SOURCE.format(team.namespace, "weather"), write) as writer:
         for number in range(1, 6):
             upstream.answer("/", str(number).encode())
