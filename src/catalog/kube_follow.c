@@ -5,20 +5,19 @@
 #include <string.h>
 
 #include "base/buffer.h"
+#include "base/fnv.h"
 #include "base/json.h"
 #include "catalog/child.h"
 #include "catalog/kube_catalog.h"
 
-/* FNV-1a over the JSON of values that matter. */
+/* The JSON of a value that matters, with the NUL, so that values cannot run together. */
 static uint64_t mix(uint64_t hash, const json_t *value)
 {
     _cleanup_(buffer) struct buffer text = BUFFER_INIT;
 
     if (value)
         json_write(&text, value);
-    for (size_t i = 0; i <= text.length; i++)
-        hash = (hash ^ (unsigned char)buffer_string(&text)[i]) * 0x100000001b3U;
-    return hash;
+    return fnv_add(hash, buffer_string(&text), text.length + 1);
 }
 
 static const json_t *member(const json_t *object, const char *outer, const char *inner)
@@ -30,7 +29,7 @@ static const json_t *member(const json_t *object, const char *outer, const char 
 static uint64_t source_fingerprint(void *context, const json_t *object)
 {
     const json_t *metadata = json_object_get(object, "metadata");
-    uint64_t hash = 0xcbf29ce484222325U;
+    uint64_t hash = FNV_BASIS;
 
     (void)context;
     hash = mix(hash, json_object_get(metadata, "generation"));
@@ -45,7 +44,7 @@ static uint64_t source_fingerprint(void *context, const json_t *object)
 static uint64_t child_fingerprint(void *context, const json_t *object)
 {
     const json_t *metadata = json_object_get(object, "metadata");
-    uint64_t hash = 0xcbf29ce484222325U;
+    uint64_t hash = FNV_BASIS;
 
     (void)context;
     hash = mix(hash, json_object_get(metadata, "labels"));
@@ -58,14 +57,14 @@ static uint64_t child_fingerprint(void *context, const json_t *object)
 static uint64_t content_fingerprint(void *context, const json_t *object)
 {
     (void)context;
-    return mix(mix(0xcbf29ce484222325U, json_object_get(object, "data")),
+    return mix(mix(FNV_BASIS, json_object_get(object, "data")),
                member(object, "metadata", "labels"));
 }
 
 static uint64_t version_fingerprint(void *context, const json_t *object)
 {
     (void)context;
-    return mix(0xcbf29ce484222325U, member(object, "metadata", "resourceVersion"));
+    return mix(FNV_BASIS, member(object, "metadata", "resourceVersion"));
 }
 
 static bool is_deleting(const struct reflector_object *object)

@@ -4,20 +4,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fnv.h"
+
 #define BUCKETS_MIN 16
 
-/* FNV-1a: http://www.isthe.com/chongo/tech/comp/fnv/ The slash keeps "a" "bc" and "ab" "c" apart.
- */
+/* The slash keeps "a" "bc" and "ab" "c" apart. */
 static uint32_t hash_names(const char *namespace_name, const char *name)
 {
-    uint32_t value = 0x811c9dc5U;
+    uint64_t hash = fnv_add(FNV_BASIS, namespace_name, strlen(namespace_name));
 
-    for (; *namespace_name; namespace_name++)
-        value = (value ^ (unsigned char)*namespace_name) * 0x01000193U;
-    value = (value ^ '/') * 0x01000193U;
-    for (; *name; name++)
-        value = (value ^ (unsigned char)*name) * 0x01000193U;
-    return value;
+    hash = fnv_add(hash, "/", 1);
+    hash = fnv_add(hash, name, strlen(name));
+    return (uint32_t)(hash ^ hash >> 32);
 }
 
 static const char *copy_text(char **position, const char *text, size_t length)

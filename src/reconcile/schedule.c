@@ -2,20 +2,20 @@
  * agrees. */
 #include "reconcile/schedule.h"
 
+#include <string.h>
+
+#include "base/fnv.h"
 #include "source/condition.h"
 
 #define JITTER_PERCENT 5
 
-/* FNV-1a, 64 bits: http://www.isthe.com/chongo/tech/comp/fnv/ */
 static uint64_t hash(const char *text, uint64_t number)
 {
-    uint64_t value = 0xcbf29ce484222325U;
+    unsigned char bytes[8]; /* the same on every machine */
 
-    for (; *text; text++)
-        value = (value ^ (unsigned char)*text) * 0x100000001b3U;
-    for (int i = 0; i < 8; i++, number >>= 8)
-        value = (value ^ (number & 0xff)) * 0x100000001b3U;
-    return value;
+    for (size_t i = 0; i < sizeof(bytes); i++, number >>= 8)
+        bytes[i] = (unsigned char)(number & 0xff);
+    return fnv_add(fnv_add(FNV_BASIS, text, strlen(text)), bytes, sizeof(bytes));
 }
 
 static int64_t interval_of(const struct source *source)
