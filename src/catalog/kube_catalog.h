@@ -66,6 +66,13 @@ struct error *kube_operation_begin(struct kube_operation *operation,
 void kube_operation_pause(struct kube_operation *operation, int64_t delay_ms,
                           void (*paused)(struct kube_operation *operation));
 
+/* Another try after a write that lost to somebody else's: enters `paused` after a short pause that
+ * grows with the tries and is drawn by chance. False where there have been enough: then nothing is
+ * begun, and the operation is to fail. */
+bool kube_operation_try_again(struct kube_operation *operation,
+                              void (*paused)(struct kube_operation *operation))
+    __attribute__((warn_unused_result));
+
 /* Sends a request to the API and enters `answered` with what it says; no answer fails the
  * operation. */
 void kube_operation_send(struct kube_operation *operation, const struct kube_request *request,

@@ -16,9 +16,6 @@
 #include "catalog/child.h"
 #include "catalog/kube_catalog.h"
 
-#define TRIES_MAX 20
-#define PAUSE_MS 20 /* times the number of tries, with jitter */
-
 static void look(struct kube_operation *operation);
 
 static const char *uid_of(const json_t *object)
@@ -46,14 +43,8 @@ static void fail(struct kube_operation *operation, const struct kube_response *r
 
 static void look_again(struct kube_operation *operation, const struct kube_response *response)
 {
-    const struct kube_catalog_options *options = &operation->kube->options;
-    uint64_t draw = options->random(options->random_context);
-    int64_t longest = (int64_t)PAUSE_MS * ++operation->tries;
-
-    if (operation->tries > TRIES_MAX)
+    if (!kube_operation_try_again(operation, look))
         fail(operation, response);
-    else
-        kube_operation_pause(operation, (int64_t)(draw % (uint64_t)longest), look);
 }
 
 static struct error *name_conflict(const struct source *source)
@@ -77,18 +68,30 @@ static void keep(struct kube_operation *operation, const json_t *object)
         operation->moved = true;
 }
 
+/* Takes the answer of a write: true where it succeeded, else what follows has begun. `lost`: it
+ * lost to somebody else's. */
+static bool written(struct kube_operation *operation, const struct kube_response *response,
+                    bool lost)
+{
+    if (response->reason == KUBE_OK)
+        keep(operation, response->object);
+    else if (lost)
+        look_again(operation, response);
+    else
+        fail(operation, response);
+    return response->reason == KUBE_OK;
+}
+
+/* It vanished or changed in between. */
+static bool is_another(const struct kube_response *response)
+{
+    return response->reason == KUBE_NOT_FOUND || response->reason == KUBE_CONFLICT;
+}
+
 static void cleaned(struct kube_operation *operation, const struct kube_response *response)
 {
-    if (response->reason == KUBE_NOT_FOUND || response->reason == KUBE_CONFLICT) {
-        look_again(operation, response);
-        return;
-    }
-    if (response->reason != KUBE_OK) {
-        fail(operation, response);
-        return;
-    }
-    keep(operation, response->object);
-    kube_operation_succeed(operation);
+    if (written(operation, response, is_another(response)))
+        kube_operation_succeed(operation);
 }
 
 /* Members of the artifact that another manager owns, such as the metadata of an earlier one,
@@ -112,15 +115,8 @@ static void clean_status(struct kube_operation *operation, const json_t *existin
 
 static void status_applied(struct kube_operation *operation, const struct kube_response *response)
 {
-    if (response->reason == KUBE_NOT_FOUND || response->reason == KUBE_CONFLICT) {
-        look_again(operation, response); /* it vanished or changed in between */
+    if (!written(operation, response, is_another(response)))
         return;
-    }
-    if (response->reason != KUBE_OK) {
-        fail(operation, response);
-        return;
-    }
-    keep(operation, response->object);
     if (child_status_matches(response->object, operation->record))
         kube_operation_succeed(operation);
     else
@@ -153,16 +149,10 @@ static void apply_status(struct kube_operation *operation, const json_t *existin
 
 static void applied(struct kube_operation *operation, const struct kube_response *response)
 {
-    if (response->reason == KUBE_MANAGER_CONFLICT || response->reason == KUBE_CONFLICT) {
-        look_again(operation, response);
-        return;
-    }
-    if (response->reason != KUBE_OK) {
-        fail(operation, response);
-        return;
-    }
-    keep(operation, response->object);
-    apply_status(operation, response->object);
+    bool lost = response->reason == KUBE_MANAGER_CONFLICT || response->reason == KUBE_CONFLICT;
+
+    if (written(operation, response, lost))
+        apply_status(operation, response->object);
 }
 
 /* By force where we looked at one that exists. */

@@ -7,6 +7,9 @@
 #include "base/json.h"
 #include "catalog/kube_catalog.h"
 
+#define TRIES_MAX 20
+#define PAUSE_MS 20 /* times the number of tries, with jitter */
+
 static void cancel(struct operation *operation)
 {
     struct kube_operation *made = (struct kube_operation *)operation;
@@ -70,6 +73,19 @@ void kube_operation_pause(struct kube_operation *operation, int64_t delay_ms,
                                       operation, &operation->running);
     if (error)
         kube_operation_fail(operation, error);
+}
+
+bool kube_operation_try_again(struct kube_operation *operation,
+                              void (*paused)(struct kube_operation *operation))
+{
+    const struct kube_catalog_options *options = &operation->kube->options;
+    uint64_t draw = options->random(options->random_context);
+    int64_t longest = (int64_t)PAUSE_MS * ++operation->tries;
+
+    if (operation->tries > TRIES_MAX)
+        return false;
+    kube_operation_pause(operation, (int64_t)(draw % (uint64_t)longest), paused);
+    return true;
 }
 
 static void on_answer(void *context, struct error *error, const struct kube_response *response)

@@ -10,9 +10,6 @@
 #include "base/json.h"
 #include "catalog/kube_catalog.h"
 
-#define TRIES_MAX 20
-#define PAUSE_MS 20 /* times the number of tries, with jitter */
-
 static void patch(struct kube_operation *operation);
 
 static struct error *moved_on(const struct source *source)
@@ -58,18 +55,6 @@ static void read_source(struct kube_operation *operation)
     kube_operation_send(operation, &request, read_again);
 }
 
-static void try_again(struct kube_operation *operation)
-{
-    const struct kube_catalog_options *options = &operation->kube->options;
-    uint64_t draw = options->random(options->random_context);
-    int64_t longest = (int64_t)PAUSE_MS * ++operation->tries;
-
-    if (operation->tries > TRIES_MAX)
-        kube_operation_fail(operation, moved_on(operation->source));
-    else
-        kube_operation_pause(operation, (int64_t)(draw % (uint64_t)longest), read_source);
-}
-
 /* A source that lost its last finalizer is gone, and the answer shows it as it last was. */
 static bool is_gone(const json_t *object)
 {
@@ -83,7 +68,8 @@ static void patched(struct kube_operation *operation, const struct kube_response
     struct kube_catalog *kube = operation->kube;
 
     if (response->reason == KUBE_CONFLICT) {
-        try_again(operation);
+        if (!kube_operation_try_again(operation, read_source))
+            kube_operation_fail(operation, moved_on(source));
         return;
     }
     if (response->reason == KUBE_NOT_FOUND && !operation->wanted && !operation->present) {
