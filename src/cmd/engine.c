@@ -238,7 +238,7 @@ static void give_up(struct engine *engine, struct error *error)
     log_error(engine->log, NULL, error, "cannot start", NULL);
     error_free(error);
     engine->failed = true;
-    uv_stop(&engine->loop);
+    engine_finish(engine);
 }
 
 /* Ready to serve: everything has loaded, and what is published can be answered for here. */
